@@ -1,0 +1,1 @@
+"""Renderings of an audit: terminal, Markdown, HTML."""

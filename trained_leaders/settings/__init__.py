@@ -1,0 +1,1 @@
+"""The worlds leaders are trained in: one file each, numpy only."""

@@ -1,0 +1,1 @@
+"""Shipped leaders, each beside a card with the command that made it."""

@@ -1,0 +1,1 @@
+"""Readers and writers of games, plays and other documents."""
