@@ -1,8 +1,8 @@
 """spverify: train Stackelberg leaders, and prove what their followers' equilibria can do to them.
 
-The public API is a dozen names, re-exported lazily: importing the package loads neither numpy nor torch, so that
-`spverify recheck` and `spverify --help` stay free of both. Everything else lives in the four rooms `spverify.verify`,
-`spverify.solvers`, `spverify.trained_leaders` and `spverify.reports`.
+The public API is the short list of names below, re-exported lazily: importing the package loads neither numpy
+nor torch, so that `spverify recheck` and `spverify --help` stay free of both. Everything else lives in the four
+rooms `spverify.verify`, `spverify.solvers`, `spverify.trained_leaders` and `spverify.reports`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-# Set before numpy is first imported: small contractions are slower on more threads, and workers share the machine.
+# Set before numpy is first imported: small contractions are slower on more threads, and workers share cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
