@@ -1,0 +1,203 @@
+"""Certificates: what a search found, written down so that the kernel can prove it alone (theory T5).
+
+Builders take floats from an untrusted solver, round them to short exact numbers, let the kernel say what those prove,
+and claim just that. The layout is specified in ``docs/formats.md``; the checking is in `kernel.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import UsageError
+from .formats.atomic import write_atomic
+from .game import BayesianGame, FloatArray
+from .kernel import (
+    Recheck,
+    check_certificate,
+    exact_gap,
+    exact_value,
+    objective_tensor,
+    outer_bound,
+    potential_tensors,
+    smallest_set,
+)
+from .plain import Tensor, number_text
+from .play import Play, exact
+
+MULTIPLIER_GRID = 1 << 30
+INLINE_CELLS = 100_000
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A claim with its evidence; ``document`` is what `write` writes and the kernel reads."""
+
+    document: dict[str, Any]
+
+    @property
+    def value(self) -> Fraction:
+        """The claimed value, exactly."""
+        return Fraction(self.document["claim"]["value"])
+
+    @property
+    def epsilon(self) -> Fraction:
+        """The claim's epsilon, exactly."""
+        return Fraction(self.document["claim"]["epsilon"])
+
+    def recheck(self, game: BayesianGame | None = None) -> Recheck:
+        """The kernel's answer; ``game`` is needed where the document does not carry it."""
+        return check_certificate(self.document, None if game is None else game.plain)
+
+    def write(self, path: str | Path) -> None:
+        """Writes the document, atomically."""
+        write_atomic(path, json.dumps(self.document, indent=1) + "\n")
+
+
+def round_multipliers(
+    game: BayesianGame, multipliers: Sequence[FloatArray], grid: int = MULTIPLIER_GRID
+) -> list[tuple[int, int, int, Fraction]]:
+    """Multipliers as the kernel takes them: clipped at 0, rounded to a grid, rows that do not count left out.
+
+    The grid is relative to the largest multiplier, so that a payoff scale of 1e-9 or 1e9 loses no digits.
+    """
+    largest = max((float(np.max(y, initial=0.0)) for y in multipliers), default=0.0)
+    if not math.isfinite(largest):
+        raise UsageError("expected finite multipliers")
+    unit = Fraction(1, grid) * (Fraction(2) ** math.frexp(largest)[1] if largest > 0 else 1)
+    out = []
+    for i, y in enumerate(multipliers):
+        counts = game.feasible[i] & (game.marginal(i) > 0)[:, None]
+        for t, a in np.argwhere((y > 0) & counts).tolist():
+            value = round(Fraction(float(y[t, a])) / unit) * unit
+            if value > 0:
+                out.append((i, t, a, value))
+    return out
+
+
+def round_potentials(game: BayesianGame, potentials: Sequence[FloatArray], grid: int = MULTIPLIER_GRID) -> list[Tensor]:
+    """Potentials on a grid relative to the largest of them; axes (types.., actions..), length 1 on the own action axis."""
+    largest = max((float(np.abs(f).max(initial=0.0)) for f in potentials), default=0.0)
+    unit = Fraction(1, grid) * (Fraction(2) ** math.frexp(largest)[1] if largest > 0 else 1)
+    scale = float(unit)
+    return potential_tensors(game.plain, [[int(k) * unit for k in np.rint(f / scale).ravel()] for f in potentials])
+
+
+def _document(
+    game: BayesianGame, kind: str, which: str, objective: str, epsilon: Fraction, value: Fraction, evidence: dict[str, Any]
+) -> dict[str, Any]:
+    inline = math.prod(game.shape) <= INLINE_CELLS
+    return {
+        "format": "spverify-certificate",
+        "version": 1,
+        "claim": {
+            "kind": kind,
+            "set": which,
+            "objective": objective,
+            "epsilon": number_text(epsilon),
+            "value": number_text(value),
+        },
+        "game": game.to_document() if inline else None,
+        "game_sha256": game.sha256,
+        "evidence": {"multipliers": None, "potentials": None, "play": None, "objective": None, **evidence},
+    }
+
+
+def _objective(game: BayesianGame, objective: str | Tensor) -> tuple[str, Tensor, dict[str, Any]]:
+    if isinstance(objective, Tensor):
+        return "custom", objective, {"objective": objective.nested(number_text)}
+    return objective, objective_tensor(game.plain, objective), {}
+
+
+def outer_certificate(
+    game: BayesianGame,
+    *,
+    sense: str,
+    equilibrium_set: str,
+    objective: str | Tensor,
+    epsilon: Fraction,
+    multipliers: Sequence[FloatArray] | Sequence[tuple[int, int, int, Fraction]],
+    potentials: Sequence[FloatArray] | Sequence[Tensor] | None = None,
+    value: Fraction | None = None,
+) -> Certificate:
+    """A bound over an equilibrium set: ``sense="upper"`` says no member is worth more, ``"lower"`` none less.
+
+    Args:
+        game: the game.
+        sense: ``upper`` or ``lower``.
+        equilibrium_set: ``sf``, ``ns`` or ``tc``.
+        objective: a name, or an exact array for a custom one.
+        epsilon: largest allowed interim regret, payoff units.
+        multipliers: duals y_i of the regret rows, shape (|T_i|, |A_i|) for each player, rounded here;
+            or exact rows (player, type, deviation, y), taken as they are.
+        potentials: duals of the non-signalling rows; not for tc.
+        value: the claim; left out, it is what the multipliers prove. With ``sf`` it may be what only the
+            strategic-form search proves.
+    """
+    name, w, extra = _objective(game, objective)
+    rows: Any = multipliers
+    if not all(isinstance(row, tuple) for row in multipliers):
+        rows = round_multipliers(game, multipliers)  # type: ignore[arg-type]
+    arrays = None
+    if potentials is not None:
+        exact_already = all(isinstance(f, Tensor) for f in potentials)
+        arrays = list(potentials) if exact_already else round_potentials(game, potentials)  # type: ignore[arg-type]
+    if value is None:
+        value = outer_bound(
+            game.plain,
+            objective=w,
+            sense=sense,
+            epsilon=epsilon,
+            multipliers=rows,
+            potentials=arrays,  # type: ignore[arg-type]
+        )
+    evidence = {**extra, "multipliers": [[i, t, a, number_text(y)] for i, t, a, y in rows]}
+    if arrays is not None:
+        evidence["potentials"] = [f.nested(number_text) for f in arrays]  # type: ignore[union-attr]
+    return Certificate(_document(game, sense, equilibrium_set, name, epsilon, value, evidence))
+
+
+def attained_certificate(
+    game: BayesianGame,
+    play: Play,
+    *,
+    objective: str | Tensor = "leader",
+    epsilon: Fraction = Fraction(0),
+    equilibrium_set: str | None = None,
+) -> Certificate:
+    """An inner point: the play's exact value, as a member of the set at the larger of ``epsilon`` and its own gap.
+
+    The claim's epsilon tells which: where it exceeds the one asked for, the play is worth that much but is no member
+    of the epsilon-set itself.
+    """
+    plain = exact(play, game)
+    name, w, extra = _objective(game, objective)
+    gap, _ = exact_gap(game.plain, plain)
+    which = equilibrium_set or smallest_set(game.plain, plain)
+    evidence = {**extra, "play": play.to_document()}
+    value = exact_value(game.plain, plain, w)
+    return Certificate(_document(game, "attained", which, name, max(epsilon, gap), value, evidence))
+
+
+def gap_certificate(game: BayesianGame, play: Play) -> Certificate:
+    """The play's exact gap (theory T3)."""
+    plain = exact(play, game)
+    gap, _ = exact_gap(game.plain, plain)
+    name = "leader" if game.leader is not None else "welfare"
+    evidence = {"play": play.to_document()}
+    return Certificate(_document(game, "gap", smallest_set(game.plain, plain), name, gap, gap, evidence))
+
+
+def exact_objective(values: npt.ArrayLike, game: BayesianGame) -> Tensor:
+    """A custom objective array made exact; a double is itself."""
+    from .game import tensor_of
+
+    return tensor_of(game.objective(values))

@@ -1,0 +1,630 @@
+"""The exact checker: re-proves a certificate from the game alone, in integers, with no solver and no floating point.
+
+This file and the readers in `plain.py` are all that has to be trusted. Everything is theory T5: an upper bound holds
+for *any* multipliers y >= 0 and *any* potentials f, so a wrong solver can only have made a bound weak, never false;
+an attained value and a gap are recomputed from the play. Standard library only.
+
+How the numbers are held: each array is integers over one denominator (`plain.Tensor`); a joint type or joint action
+is a tuple, and its place in an array is a dot product with the array's strides, which are 0 on broadcast axes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+from .errors import CertificateError, FormatError, UsageError
+from .plain import (
+    PlainGame,
+    PlainPlay,
+    Tensor,
+    check_fields,
+    check_keys,
+    number_text,
+    parse_game,
+    parse_number,
+    parse_play,
+    parse_tensor,
+    tensor,
+)
+
+SETS = ("sf", "ns", "tc")
+SET_NAMES = {
+    "sf": "strategic-form Bayesian coarse correlated equilibria",
+    "ns": "non-signalling Bayesian coarse correlated equilibria",
+    "tc": "type-conditional Bayesian coarse correlated equilibria",
+}
+KINDS = ("upper", "lower", "attained", "gap")
+MAX_NODES = 2_000_000
+
+Multipliers = Sequence[tuple[int, int, int, Fraction]]
+Cells = dict[tuple[int, ...], list[tuple[tuple[int, ...], int]]]
+
+
+# ------------------------------------------------------------------------------- the game, ready for arithmetic
+
+
+def joint_types(game: PlainGame) -> list[tuple[int, ...]]:
+    """All joint types, C order."""
+    return list(product(*map(range, game.type_shape)))
+
+
+def feasible_actions(game: PlainGame, types: Sequence[int]) -> list[tuple[int, ...]]:
+    """All joint actions that are feasible at a joint type, C order."""
+    rows = [[a for a, ok in enumerate(game.feasible[i][t]) if ok] for i, t in enumerate(types)]
+    return list(product(*rows))
+
+
+def place(array: Tensor, index: Sequence[int]) -> int:
+    """Where an index stands in an array's entries."""
+    return sum(k * stride for k, stride in zip(index, array.strides, strict=True))
+
+
+def prior_weight(game: PlainGame, types: Sequence[int]) -> int:
+    """p(types) times the prior's denominator."""
+    return game.prior.numerators[place(game.prior, types)]
+
+
+def marginals(game: PlainGame) -> list[list[Fraction]]:
+    """p_i(t_i) for each player and own type."""
+    out = [[Fraction(0)] * count for count in game.type_shape]
+    for types in joint_types(game):
+        weight = Fraction(prior_weight(game, types), game.prior.denominator)
+        for i, t in enumerate(types):
+            out[i][t] += weight
+    return out
+
+
+def objective_tensor(game: PlainGame, objective: str, custom: object = None) -> Tensor:
+    """The array w(types, actions) of an objective: ``leader``, ``welfare``, ``player:I`` or ``custom``.
+
+    Raises:
+        UsageError: an unknown objective, or ``leader`` for a game that has none.
+    """
+    axes = game.type_shape + game.action_shape
+    if objective == "leader":
+        if game.leader is None:
+            raise UsageError('the game has no "leader" payoffs; ask for welfare or player:I')
+        return game.leader
+    if objective == "welfare":
+        denominator = math.lcm(*(payoff.denominator for payoff in game.payoffs))
+        total = []
+        for index in product(*map(range, axes)):
+            terms = ((u.numerators[place(u, index)], u.denominator) for u in game.payoffs)
+            total.append(sum(value * (denominator // d) for value, d in terms))
+        return Tensor(axes, total, denominator)
+    if objective == "custom":
+        if custom is None:
+            raise UsageError("a custom objective needs its array")
+        return parse_tensor(custom, axes, "objective")
+    name, _, number = objective.partition(":")
+    if name == "player" and number.isascii() and number.isdigit() and int(number) < game.n:
+        return game.payoffs[int(number)]
+    raise UsageError(f"expected the objective leader, welfare or player:0 to player:{game.n - 1}, got {objective!r}")
+
+
+# ------------------------------------------------------------------------------- plays
+
+
+def conditional_cells(game: PlainGame, play: PlainPlay) -> tuple[Cells, int, dict[tuple[int, ...], int], int]:
+    """What a play does at each joint type, exactly, and how often each joint type occurs.
+
+    Returns:
+        (cells, sigma_denominator, weights, weight_denominator): ``cells[types]`` lists (joint action, numerator);
+        ``weights[types]`` is the numerator of the joint type's probability, under the prior, or for a log under the
+        log's own frequencies (theory T6 (i)).
+    """
+    cells: Cells = {}
+    weights = {types: prior_weight(game, types) for types in joint_types(game)}
+    weight_denominator = game.prior.denominator
+    if play.kind == "log":
+        counts: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        for round_ in play.rounds:
+            counts[round_] = counts.get(round_, 0) + 1
+        weights = dict.fromkeys(weights, 0)
+        for (types, _), count in counts.items():
+            weights[types] += count
+        denominator = math.lcm(*(count for count in weights.values() if count))
+        for (types, actions), count in counts.items():
+            cells.setdefault(types, []).append((actions, count * (denominator // weights[types])))
+        return cells, denominator, weights, len(play.rounds)
+    if play.kind == "conditional":
+        assert play.sigma is not None
+        for types in weights:
+            found = ((a, play.sigma.numerators[place(play.sigma, types + a)]) for a in feasible_actions(game, types))
+            cells[types] = [(a, mass) for a, mass in found if mass]
+        return cells, play.sigma.denominator, weights, weight_denominator
+    scale = math.lcm(*(weight.denominator for weight in play.weights))
+    shares = [weight.numerator * (scale // weight.denominator) for weight in play.weights]
+    for types in weights:
+        total: dict[tuple[int, ...], int] = {}
+        for k, share in enumerate(shares):
+            if not share:
+                continue
+            if play.kind == "plan":
+                chosen = tuple(play.profiles[k][i][t] for i, t in enumerate(types))
+                total[chosen] = total.get(chosen, 0) + share
+                continue
+            rows = []
+            for i, t in enumerate(types):
+                strategy, count = play.strategies[i], game.action_shape[i]
+                start = (k * game.type_shape[i] + t) * count
+                rows.append([(a, x) for a, x in enumerate(strategy.numerators[start : start + count]) if x])
+            for combination in product(*rows):
+                mass = share
+                for _, x in combination:
+                    mass *= x
+                joint = tuple(a for a, _ in combination)
+                total[joint] = total.get(joint, 0) + mass
+        cells[types] = sorted(total.items())
+    if play.kind == "mixture":
+        scale *= math.prod(strategy.denominator for strategy in play.strategies)
+    return cells, scale, weights, weight_denominator
+
+
+def exact_value(game: PlainGame, play: PlainPlay, objective: Tensor) -> Fraction:
+    """The play's expected objective W(sigma) = sum_types p(types) sum_a sigma(a|types) w(types, a)."""
+    cells, scale, weights, total = conditional_cells(game, play)
+    value = 0
+    for types, row in cells.items():
+        if weights[types]:
+            base = place(objective, types + (0,) * game.n)
+            own = [(place(objective, (0,) * game.n + a), mass) for a, mass in row]
+            value += weights[types] * sum(mass * objective.numerators[base + offset] for offset, mass in own)
+    return Fraction(value, total * scale * objective.denominator)
+
+
+def exact_regrets(game: PlainGame, play: PlainPlay) -> list[list[list[Fraction | None]]]:
+    """Interim regrets r_i(t_i, a') of theory T3, exactly; None where p_i(t_i) = 0 or a' is not feasible.
+
+    For a log the prior is the log's own frequencies.
+    """
+    cells, scale, weights, _ = conditional_cells(game, play)
+    out: list[list[list[Fraction | None]]] = []
+    for i in range(game.n):
+        payoff, count = game.payoffs[i], game.action_shape[i]
+        own_stride = payoff.strides[game.n + i]
+        gains = [[0] * count for _ in range(game.type_shape[i])]
+        visits = [0] * game.type_shape[i]
+        for types, row in cells.items():
+            weight = weights[types]
+            if not weight:
+                continue
+            visits[types[i]] += weight
+            base = place(payoff, types + (0,) * game.n)
+            played = 0
+            against: dict[int, int] = {}
+            for actions, mass in row:
+                here = base + place(payoff, (0,) * game.n + actions)
+                played += mass * payoff.numerators[here]
+                others = here - actions[i] * own_stride
+                against[others] = against.get(others, 0) + mass
+            gain = gains[types[i]]
+            for a in range(count):
+                shift = a * own_stride
+                deviated = sum(mass * payoff.numerators[others + shift] for others, mass in against.items())
+                gain[a] += weight * (deviated - played)
+        unit = scale * payoff.denominator
+        out.append(
+            [
+                [
+                    Fraction(gains[t][a], visits[t] * unit) if visits[t] and game.feasible[i][t][a] else None
+                    for a in range(count)
+                ]
+                for t in range(game.type_shape[i])
+            ]
+        )
+    return out
+
+
+def exact_gap(game: PlainGame, play: PlainPlay) -> tuple[Fraction, tuple[int, int, int] | None]:
+    """The gap of theory T3 and its witness (player, type, deviation); the witness is None when nobody gains."""
+    best, witness = Fraction(0), None
+    for i, rows in enumerate(exact_regrets(game, play)):
+        for t, row in enumerate(rows):
+            for a, regret in enumerate(row):
+                if regret is not None and regret > best:
+                    best, witness = regret, (i, t, a)
+    return best, witness
+
+
+def is_non_signalling(game: PlainGame, play: PlainPlay) -> bool:
+    """Whether for each j the marginal of sigma on a_-j is the same for all types of j, exactly (theory T4)."""
+    if play.kind in ("plan", "mixture"):
+        return True
+    if play.kind == "log":
+        return False
+    cells, _, _, _ = conditional_cells(game, play)
+    for j in range(game.n):
+        seen: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}
+        for types, row in cells.items():
+            marginal: dict[tuple[int, ...], int] = {}
+            for actions, mass in row:
+                rest = actions[:j] + actions[j + 1 :]
+                marginal[rest] = marginal.get(rest, 0) + mass
+            if seen.setdefault(types[:j] + types[j + 1 :], marginal) != marginal:
+                return False
+    return True
+
+
+def smallest_set(game: PlainGame, play: PlainPlay) -> str:
+    """The smallest of sf, ns, tc that the form of the play shows it to belong to."""
+    if play.kind in ("plan", "mixture"):
+        return "sf"
+    return "ns" if is_non_signalling(game, play) else "tc"
+
+
+# ------------------------------------------------------------------------------- outer bounds
+
+
+def bracket_table(
+    game: PlainGame, objective: Tensor, sign: int, multipliers: Multipliers
+) -> tuple[dict[tuple[int, ...], list[tuple[tuple[int, ...], int]]], int]:
+    """The bracket of theory T5 without potentials, for every joint type, over one denominator.
+
+    c(types, a) = p(types) * { sign * w(types, a) - sum_i sum_a' z_i(t_i, a') [u_i(types, a', a_-i) - u_i(types, a)] }
+    with z_i(t_i, a') = y_i(t_i, a') / p_i(t_i), since p(t_-i | t_i) = p(types) / p_i(t_i). Zero where p(types) = 0.
+    """
+    p = marginals(game)
+    z: list[dict[int, dict[int, Fraction]]] = [{} for _ in range(game.n)]
+    for i, t, a, y in multipliers:
+        z[i].setdefault(t, {})[a] = y / p[i][t]
+    z_den = math.lcm(*(v.denominator for rows in z for row in rows.values() for v in row.values()))
+    u_den = math.lcm(*(payoff.denominator for payoff in game.payoffs))
+    common = math.lcm(objective.denominator, z_den * u_den)
+    w_factor = sign * (common // objective.denominator)
+    zi = [
+        {t: {a: int(v * z_den) * (common // (z_den * u_den)) for a, v in row.items()} for t, row in rows.items()}
+        for rows in z
+    ]
+    factors = [u_den // payoff.denominator for payoff in game.payoffs]
+    zero = (0,) * game.n
+    table = {}
+    for types in joint_types(game):
+        weight = prior_weight(game, types)
+        actions = feasible_actions(game, types)
+        if not weight:
+            table[types] = [(a, 0) for a in actions]
+            continue
+        base = place(objective, types + zero)
+        values = [w_factor * objective.numerators[base + place(objective, zero + a)] for a in actions]
+        for i in range(game.n):
+            row = zi[i].get(types[i])
+            if not row:
+                continue
+            u, own = game.payoffs[i], game.payoffs[i].strides[game.n + i]
+            start, total = place(u, types + zero), sum(row.values())
+            deviated: dict[int, int] = {}
+            for k, a in enumerate(actions):
+                here = start + place(u, zero + a)
+                others = here - a[i] * own
+                if others not in deviated:
+                    deviated[others] = sum(mult * u.numerators[others + dev * own] for dev, mult in row.items())
+                values[k] -= factors[i] * (deviated[others] - total * u.numerators[here])
+        table[types] = [(a, weight * value) for a, value in zip(actions, values, strict=True)]
+    return table, game.prior.denominator * common
+
+
+def centred_potentials(game: PlainGame, potentials: Sequence[Tensor]) -> list[tuple[Tensor, list[int], int]]:
+    """f~_j = f_j minus its *unweighted* mean over all types of j (theory T5): (f_j, sums over t_j, stride of t_j)."""
+    out = []
+    for j, f in enumerate(potentials):
+        stride, count = f.strides[j], f.shape[j]
+        sums = []
+        for k in range(len(f.numerators)):
+            first = k - (k // stride % count) * stride if stride else k
+            sums.append(sum(f.numerators[first + t * stride] for t in range(count)))
+        out.append((f, sums, count))
+    return out
+
+
+def outer_bound(
+    game: PlainGame,
+    *,
+    objective: Tensor,
+    sense: str,
+    epsilon: Fraction,
+    multipliers: Multipliers,
+    potentials: Sequence[Tensor] | None = None,
+) -> Fraction:
+    """The bound of theory T5, exactly: with ``sense="upper"`` no epsilon-BCCE is worth more, with ``"lower"`` none less.
+
+    Without potentials it holds for TC (hence NS and SF), with potentials for NS (hence SF).
+
+    Args:
+        game: the game.
+        objective: w, axes (types.., actions..), from `objective_tensor`.
+        sense: ``upper`` or ``lower``.
+        epsilon: the largest allowed interim regret, in payoff units.
+        multipliers: (player, own type, deviation, y) with y >= 0, at feasible deviations of types with p_i > 0.
+        potentials: one array a player, axes (types.., actions..) with length 1 on the player's own action axis.
+    """
+    sign = 1 if sense == "upper" else -1
+    table, denominator = bracket_table(game, objective, sign, multipliers)
+    total = 0
+    unit = denominator
+    if potentials is None:
+        total = sum(max(value for _, value in row) for row in table.values())
+    else:
+        centred = centred_potentials(game, potentials)
+        unit = math.lcm(denominator, *(f.denominator * count for f, _, count in centred))
+        c_factor = unit // denominator
+        zero = (0,) * game.n
+        for types, row in table.items():
+            parts = []
+            for f, sums, count in centred:
+                parts.append((f, sums, count, unit // (f.denominator * count), place(f, types + zero)))
+            best = None
+            for a, value in row:
+                here = c_factor * value
+                for f, sums, count, factor, base in parts:
+                    k = base + place(f, zero + a)
+                    here += factor * (count * f.numerators[k] - sums[k])
+                best = here if best is None or here > best else best
+            total += best or 0
+    bound = epsilon * sum((y for *_, y in multipliers), Fraction(0)) + Fraction(total, unit)
+    return sign * bound
+
+
+def strategic_form_holds(
+    game: PlainGame,
+    *,
+    objective: Tensor,
+    sense: str,
+    epsilon: Fraction,
+    multipliers: Multipliers,
+    value: Fraction,
+    max_nodes: int = MAX_NODES,
+) -> tuple[bool, int]:
+    """Whether the SF-exact bound of theory T5 is at most ``value`` (at least, for ``lower``): (answer, nodes searched).
+
+    Depth-first search over the strategies of all players but one, one own type at a time; the remaining player's
+    best reply decomposes over its own types. A branch is cut when its bound is within the claim. False also when
+    the search would need more than ``max_nodes``.
+    """
+    sign = 1 if sense == "upper" else -1
+    table, denominator = bracket_table(game, objective, sign, multipliers)
+    slack = sign * value - epsilon * sum((y for *_, y in multipliers), Fraction(0))
+    limit = math.floor(slack * denominator)
+    size = [sum(math.log(sum(row)) for row in game.feasible[i]) for i in range(game.n)]
+    last = max(range(game.n), key=lambda i: (size[i], i))
+    order = [(i, t) for i in range(game.n) if i != last for t in range(game.type_shape[i])]
+    # live[types] = {actions of the others: {action of the last player: c}}; grouped by the last player's type
+    live: dict[tuple[int, ...], dict[tuple[int, ...], dict[int, int]]] = {}
+    for types, row in table.items():
+        grouped: dict[tuple[int, ...], dict[int, int]] = {}
+        for a, c in row:
+            grouped.setdefault(a[:last] + (-1,) + a[last + 1 :], {})[a[last]] = c
+        live[types] = grouped
+    replies = [[a for a, ok in enumerate(row) if ok] for row in game.feasible[last]]
+
+    def best(group: dict[tuple[int, ...], dict[int, int]], t: int) -> list[int]:
+        return [max(row[a] for row in group.values()) for a in replies[t]]
+
+    tops = {types: best(group, types[last]) for types, group in live.items()}
+    totals = [[0] * len(row) for row in replies]
+    for types, top in tops.items():
+        totals[types[last]] = [x + y for x, y in zip(totals[types[last]], top, strict=True)]
+    nodes = 0
+
+    def search(depth: int, totals: list[list[int]]) -> bool:
+        nonlocal nodes
+        nodes += 1
+        if sum(map(max, totals)) <= limit:
+            return True
+        if depth == len(order) or nodes > max_nodes:
+            return False
+        i, t = order[depth]
+        affected = [types for types in live if types[i] == t]
+        kept = {types: (live[types], tops[types]) for types in affected}
+        for action, ok in enumerate(game.feasible[i][t]):
+            if not ok:
+                continue
+            after = [list(row) for row in totals]
+            for types in affected:
+                group, old = kept[types]
+                live[types] = {a: row for a, row in group.items() if a[i] == action}
+                tops[types] = best(live[types], types[last])
+                row = after[types[last]]
+                for k, new in enumerate(tops[types]):
+                    row[k] += new - old[k]
+            if not search(depth + 1, after):
+                return False
+        for types in affected:
+            live[types], tops[types] = kept[types]
+        return True
+
+    return search(0, totals), nodes
+
+
+# ------------------------------------------------------------------------------- certificates
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """The kernel's answer: whether the certificate proves its claim, the claim in words, its value, and if not why."""
+
+    accepted: bool
+    statement: str
+    value: Fraction
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a certificate says; see ``docs/formats.md``."""
+
+    kind: str
+    equilibrium_set: str
+    objective: str
+    epsilon: Fraction
+    value: Fraction
+
+    def sentence(self, game: PlainGame) -> str:
+        """The claim in words."""
+        value, of = _decimal(self.value), SET_NAMES[self.equilibrium_set]
+        subject = {"leader": "the leader's value", "welfare": "welfare", "custom": "the given objective"}.get(
+            self.objective, f"the payoff of player {self.objective.partition(':')[2]}"
+        )
+        if self.kind == "gap":
+            return f'in the game "{game.name}" no fixed deviation gains more than {value} against this play, and one gains that'
+        if self.kind == "attained":
+            within = f"a play whose largest gain from a fixed deviation is at most {_decimal(self.epsilon)}"
+            return f'in the game "{game.name}" {subject} is {value} at {within}, of the form of the {of}'
+        side = "at most" if self.kind == "upper" else "at least"
+        return f'in the game "{game.name}" {subject} is {side} {value} over all {of} with epsilon {_decimal(self.epsilon)}'
+
+
+def _decimal(value: Fraction) -> str:
+    text = number_text(value)
+    return text if len(text) <= 12 else f"{float(value):.10g}"
+
+
+def check_certificate(document: object, game: PlainGame | None = None, *, max_nodes: int = MAX_NODES) -> Recheck:
+    """Re-proves a certificate (theory T5).
+
+    Args:
+        document: a ``spverify-certificate`` document.
+        game: the game, needed where the certificate does not carry it; must be the same game where it does.
+        max_nodes: how long the strategic-form search may take before the certificate is refused.
+
+    Raises:
+        FormatError, CertificateError: the document is not a certificate, or there is no game to check it on.
+    """
+    doc = check_keys(document, "spverify-certificate", ("claim", "game", "game_sha256", "evidence"))
+    if doc["game"] is not None:
+        own = parse_game(doc["game"])
+        if game is not None and game.sha256 != own.sha256:
+            raise CertificateError("the certificate carries another game than the one given", field="game")
+        game = own
+    if game is None:
+        raise CertificateError("the certificate carries no game; give the game file as well", field="game")
+    claim = _claim(doc["claim"])
+    evidence = check_fields(doc["evidence"], "evidence", (), ("multipliers", "potentials", "play", "objective"))
+    try:
+        objective = objective_tensor(game, claim.objective, evidence.get("objective"))
+    except UsageError as error:
+        raise CertificateError(error.message, field="claim.objective") from None
+    sentence = claim.sentence(game)
+    if doc["game_sha256"] != game.sha256:
+        return Recheck(False, sentence, claim.value, "the game is not the one the certificate was made for (sha256)")
+    if claim.kind in ("upper", "lower"):
+        reason = _check_outer(game, claim, objective, evidence, max_nodes)
+    else:
+        reason = _check_play(game, claim, objective, evidence)
+    return Recheck(reason is None, sentence, claim.value, reason)
+
+
+def _claim(value: object) -> Claim:
+    fields = check_fields(value, "claim", ("kind", "set", "objective", "epsilon", "value"))
+    for name, allowed in (("kind", KINDS), ("set", SETS)):
+        if not isinstance(fields[name], str) or fields[name] not in allowed:
+            raise CertificateError(f"expected one of {', '.join(allowed)}", field=f"claim.{name}")
+    if not isinstance(fields["objective"], str):
+        raise CertificateError("expected the name of an objective", field="claim.objective")
+    epsilon = parse_number(fields["epsilon"], "claim.epsilon")
+    if epsilon < 0:
+        raise CertificateError("expected a number that is not negative", field="claim.epsilon")
+    return Claim(fields["kind"], fields["set"], fields["objective"], epsilon, parse_number(fields["value"], "claim.value"))
+
+
+def parse_multipliers(value: object, game: PlainGame) -> tuple[list[tuple[int, int, int, Fraction]], str | None]:
+    """The multipliers of a certificate, and why they prove nothing if they do not."""
+    if not isinstance(value, list):
+        raise CertificateError("expected a list of [player, type, deviation, number]", field="evidence.multipliers")
+    p, out = marginals(game), []
+    seen: set[tuple[int, int, int]] = set()
+    for k, item in enumerate(value):
+        where = f"evidence.multipliers[{k}]"
+        if not isinstance(item, list) or len(item) != 4 or any(type(x) is not int for x in item[:3]):
+            raise CertificateError("expected [player, type, deviation, number]", field=where)
+        i, t, a = item[:3]
+        y = parse_number(item[3], where + "[3]")
+        if not (0 <= i < game.n and 0 <= t < game.type_shape[i] and 0 <= a < game.action_shape[i]):
+            return [], f"multiplier {k} speaks of a player, type or deviation that the game does not have"
+        if y < 0:
+            return [], f"multiplier {k} is negative"
+        if (i, t, a) in seen:
+            return [], f"multiplier {k} repeats a row"
+        seen.add((i, t, a))
+        if y and (not game.feasible[i][t][a] or p[i][t] == 0):
+            return [], f"multiplier {k} is on a deviation that is not feasible or on a type of probability 0"
+        if y:
+            out.append((i, t, a, y))
+    return out, None
+
+
+def parse_potentials(value: object, game: PlainGame) -> list[Tensor]:
+    """The potentials of a certificate: one array a player, length 1 on its own action axis."""
+    if not isinstance(value, list) or len(value) != game.n:
+        raise CertificateError("expected one array a player", field="evidence.potentials")
+    out = []
+    for j, item in enumerate(value):
+        axes = list(game.type_shape + game.action_shape)
+        axes[game.n + j] = 1
+        out.append(parse_tensor(item, axes, f"evidence.potentials[{j}]", broadcast=False))
+    return out
+
+
+def _check_outer(
+    game: PlainGame, claim: Claim, objective: Tensor, evidence: dict[str, Any], max_nodes: int
+) -> str | None:
+    if evidence.get("play") is not None:
+        raise CertificateError("a bound is proved by multipliers, not by a play", field="evidence.play")
+    multipliers, wrong = parse_multipliers(evidence.get("multipliers"), game)
+    if wrong:
+        return wrong
+    potentials = None
+    if evidence.get("potentials") is not None:
+        if claim.equilibrium_set == "tc":
+            return "potentials prove nothing about the type-conditional set"
+        potentials = parse_potentials(evidence["potentials"], game)
+    proof = {"objective": objective, "sense": claim.kind, "epsilon": claim.epsilon, "multipliers": multipliers}
+    bound = outer_bound(game, potentials=potentials, **proof)  # type: ignore[arg-type]
+    if (bound <= claim.value) if claim.kind == "upper" else (bound >= claim.value):
+        return None
+    if claim.equilibrium_set == "sf":
+        holds, nodes = strategic_form_holds(game, value=claim.value, max_nodes=max_nodes, **proof)  # type: ignore[arg-type]
+        if holds:
+            return None
+        if nodes > max_nodes:
+            return f"the strategic-form search did not finish within {max_nodes} nodes"
+        return f"the multipliers do not prove the bound {_decimal(claim.value)} over the strategic-form set"
+    return f"the multipliers prove only {_decimal(bound)}, not {_decimal(claim.value)}"
+
+
+def _check_play(game: PlainGame, claim: Claim, objective: Tensor, evidence: dict[str, Any]) -> str | None:
+    if evidence.get("play") is None:
+        raise CertificateError("is missing", field="evidence.play")
+    if evidence.get("multipliers") or evidence.get("potentials"):
+        raise CertificateError("multipliers and potentials prove bounds, not plays", field="evidence")
+    try:
+        play = parse_play(evidence["play"], game)
+    except FormatError as error:
+        error.field = "evidence.play" + (f".{error.field}" if error.field else "")
+        raise
+    if play.kind == "log":
+        raise CertificateError("a log certifies no play; give the play itself", field="evidence.play")
+    if SETS.index(smallest_set(game, play)) > SETS.index(claim.equilibrium_set):
+        return f"the play is not shown to belong to the {SET_NAMES[claim.equilibrium_set]}"
+    gap, _ = exact_gap(game, play)
+    if claim.kind == "gap":
+        return None if gap == claim.value else f"the gap is {_decimal(gap)}, not {_decimal(claim.value)}"
+    value = exact_value(game, play, objective)
+    if value != claim.value:
+        return f"the play is worth {_decimal(value)}, not {_decimal(claim.value)}"
+    return None if gap <= claim.epsilon else f"a deviation gains {_decimal(gap)}, more than epsilon {_decimal(claim.epsilon)}"
+
+
+def potential_tensors(game: PlainGame, values: Sequence[Sequence[Fraction]]) -> list[Tensor]:
+    """Potentials as arrays, from their entries in C order."""
+    out = []
+    for j, flat in enumerate(values):
+        axes = list(game.type_shape + game.action_shape)
+        axes[game.n + j] = 1
+        out.append(tensor(flat, axes))
+    return out
