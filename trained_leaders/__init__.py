@@ -1,1 +1,1 @@
-"""The training room: settings, the Stackelberg POMDP, policies, checkpoints. Untrusted; the only user of torch."""
+"""The training room: settings, the Stackelberg POMDP, policies, checkpoints. Untrusted; only torch user."""

@@ -1,0 +1,91 @@
+"""Settings by name. Unknown names and parameters are refused; nothing is ever imported by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+from ...verify.errors import SettingError
+from .allocation import SimpleAllocation
+from .matrix import registered_matrix_games
+from .prices import SequentialPrices, example_buyers, uniform_grid
+from .setting import Setting, reject_unknown
+
+
+def _plain(name: str, make: Callable[[], Setting], parameters: Mapping[str, Any]) -> Setting:
+    reject_unknown(name, parameters, ())
+    return make()
+
+
+def _prices(name: str, make: Callable[[], SequentialPrices], parameters: Mapping[str, Any]) -> Setting:
+    reject_unknown(name, parameters, ("messages", "tie", "prices"))
+    changes: dict[str, Any] = {}
+    if "messages" in parameters:
+        changes["messages"] = _whole(name, "messages", parameters["messages"])
+    if "tie" in parameters:
+        changes["tie"] = parameters["tie"]
+    if "prices" in parameters:
+        given = parameters["prices"]
+        listed = given.split(",") if isinstance(given, str) else given
+        try:
+            changes["prices"] = tuple(sorted({Fraction(price) for price in listed}))
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise SettingError(
+                f"setting {name!r}: prices must be numbers such as 0.01 or 1/3, got {given!r}"
+            ) from error
+        if not changes["prices"]:
+            raise SettingError(f"setting {name!r}: prices must not be empty")
+    return replace(make(), **changes)
+
+
+def _whole(name: str, key: str, given: Any) -> int:
+    try:
+        if isinstance(given, bool | float):
+            raise ValueError
+        return int(given)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"setting {name!r}: {key} must be a whole number, got {given!r}") from error
+
+
+def _registry() -> dict[str, Callable[[Mapping[str, Any]], Setting]]:
+    makers: dict[str, Callable[[Mapping[str, Any]], Setting]] = {}
+    for name, game in registered_matrix_games().items():
+        makers[name] = partial(_plain, name, lambda game=game: game)
+    for messages in (1, 2, 3):
+        name = f"simple-allocation-{messages}"
+        makers[name] = partial(_plain, name, partial(SimpleAllocation, messages))
+    makers["mspm-pi"] = partial(_prices, "mspm-pi", example_buyers)
+    for size in (3, 4, 5, 6):
+        makers[f"mspm-grid-{size}"] = partial(_prices, f"mspm-grid-{size}", partial(uniform_grid, size))
+    return makers
+
+
+def list_settings() -> list[str]:
+    """Names of all settings that can be trained and tabulated."""
+    return list(_registry())
+
+
+def get_setting(name: str, parameters: Mapping[str, Any] | None = None) -> Setting:
+    """The setting of that name.
+
+    Args:
+        name: one of `list_settings()`.
+        parameters: values by name, as in the leader file or from `--set-param name=value` (text is
+            understood).
+
+    Raises:
+        SettingError: an unknown name (the nearest one is offered) or a parameter the setting cannot have.
+
+    Example:
+        >>> get_setting("mspm-pi").first_best
+        Fraction(11, 25)
+    """
+    registry = _registry()
+    if name not in registry:
+        near = get_close_matches(str(name), registry, n=1, cutoff=0.0)
+        raise SettingError(f"unknown setting {name!r}; the nearest is {near[0]!r}, `spverify settings` lists all")
+    return registry[name](dict(parameters or {}))
