@@ -84,7 +84,7 @@ def round_multipliers(
 
 
 def round_potentials(game: BayesianGame, potentials: Sequence[FloatArray], grid: int = MULTIPLIER_GRID) -> list[Tensor]:
-    """Potentials on a grid relative to the largest of them; axes (types.., actions..), length 1 on the own action axis."""
+    """Potentials on a grid relative to the largest of them; axes (types.., actions..), length 1 on the own action."""
     largest = max((float(np.abs(f).max(initial=0.0)) for f in potentials), default=0.0)
     unit = Fraction(1, grid) * (Fraction(2) ** math.frexp(largest)[1] if largest > 0 else 1)
     scale = float(unit)
@@ -92,7 +92,13 @@ def round_potentials(game: BayesianGame, potentials: Sequence[FloatArray], grid:
 
 
 def _document(
-    game: BayesianGame, kind: str, which: str, objective: str, epsilon: Fraction, value: Fraction, evidence: dict[str, Any]
+    game: BayesianGame,
+    kind: str,
+    which: str,
+    objective: str,
+    epsilon: Fraction,
+    value: Fraction,
+    evidence: dict[str, Any],
 ) -> dict[str, Any]:
     inline = math.prod(game.shape) <= INLINE_CELLS
     return {
@@ -146,22 +152,15 @@ def outer_certificate(
     rows: Any = multipliers
     if not all(isinstance(row, tuple) for row in multipliers):
         rows = round_multipliers(game, multipliers)  # type: ignore[arg-type]
-    arrays = None
-    if potentials is not None:
-        exact_already = all(isinstance(f, Tensor) for f in potentials)
-        arrays = list(potentials) if exact_already else round_potentials(game, potentials)  # type: ignore[arg-type]
+    arrays: Any = potentials
+    if potentials is not None and not all(isinstance(f, Tensor) for f in potentials):
+        arrays = round_potentials(game, potentials)  # type: ignore[arg-type]
     if value is None:
-        value = outer_bound(
-            game.plain,
-            objective=w,
-            sense=sense,
-            epsilon=epsilon,
-            multipliers=rows,
-            potentials=arrays,  # type: ignore[arg-type]
-        )
+        proof = {"sense": sense, "epsilon": epsilon, "multipliers": rows, "potentials": arrays}
+        value = outer_bound(game.plain, objective=w, **proof)
     evidence = {**extra, "multipliers": [[i, t, a, number_text(y)] for i, t, a, y in rows]}
     if arrays is not None:
-        evidence["potentials"] = [f.nested(number_text) for f in arrays]  # type: ignore[union-attr]
+        evidence["potentials"] = [f.nested(number_text) for f in arrays]
     return Certificate(_document(game, sense, equilibrium_set, name, epsilon, value, evidence))
 
 

@@ -109,7 +109,10 @@ class BayesianGame:
             raise GameError(f"expected one axis a player ({n}), got {prior.ndim}", field="prior")
         checked = []
         actions = [1] * n
-        for where, given in [*((f"payoffs[{i}]", u) for i, u in enumerate(self.payoffs)), ("leader", self.leader)]:
+        for where, given in [
+            *((f"payoffs[{i}]", u) for i, u in enumerate(self.payoffs)),
+            ("leader", self.leader),
+        ]:
             if given is None:
                 continue
             values = np.array(given, dtype=np.float64)
@@ -163,7 +166,13 @@ class BayesianGame:
                 raise GameError(f"expected {2 * n} axes (types, then actions), got {len(shape)}", field="payoffs")
             actions = [max(a, b) for a, b in zip(actions, shape[n:], strict=True)]
         players = self.players or _names(_shape(prior), actions)
-        document = {"format": "spverify-game", "version": 1, "name": self.name, "prior": prior, "payoffs": payoffs}
+        document = {
+            "format": "spverify-game",
+            "version": 1,
+            "name": self.name,
+            "prior": prior,
+            "payoffs": payoffs,
+        }
         document["players"] = [{"name": p.name, "types": list(p.types), "actions": list(p.actions)} for p in players]
         if leader is not None:
             document["leader"] = leader
@@ -232,7 +241,7 @@ class BayesianGame:
         return float(values.max() - values.min())
 
     def objective(self, objective: str | npt.ArrayLike = "leader") -> FloatArray:
-        """The array w of an objective: ``leader``, ``welfare`` (sum of the followers' payoffs), ``player:I`` or an array.
+        """The array w of an objective: ``leader``, ``welfare`` (sum of followers' payoffs), ``player:I`` or an array.
 
         Raises:
             UsageError: an unknown name, ``leader`` where the game has none, or an array of other axes.
@@ -248,12 +257,12 @@ class BayesianGame:
         if objective == "leader":
             if self.leader is None:
                 raise UsageError('the game has no "leader" payoffs; ask for welfare or player:I')
-            return self.leader  # type: ignore[no-any-return]
+            return self.leader
         if objective == "welfare":
             return np.asarray(sum(self.payoffs[1:], start=self.payoffs[0]))
         name, _, number = objective.partition(":")
         if name == "player" and number.isascii() and number.isdigit() and int(number) < self.n_players:
-            return self.payoffs[int(number)]  # type: ignore[no-any-return]
+            return self.payoffs[int(number)]
         last = self.n_players - 1
         raise UsageError(f"expected the objective leader, welfare or player:0 to player:{last}, got {objective!r}")
 

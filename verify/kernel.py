@@ -271,8 +271,8 @@ def bracket_table(
     """
     p = marginals(game)
     z: list[dict[int, dict[int, Fraction]]] = [{} for _ in range(game.n)]
-    for i, t, a, y in multipliers:
-        z[i].setdefault(t, {})[a] = y / p[i][t]
+    for i, t, dev, y in multipliers:
+        z[i].setdefault(t, {})[dev] = y / p[i][t]
     z_den = math.lcm(*(v.denominator for rows in z for row in rows.values() for v in row.values()))
     u_den = math.lcm(*(payoff.denominator for payoff in game.payoffs))
     common = math.lcm(objective.denominator, z_den * u_den)
@@ -331,7 +331,7 @@ def outer_bound(
     multipliers: Multipliers,
     potentials: Sequence[Tensor] | None = None,
 ) -> Fraction:
-    """The bound of theory T5, exactly: with ``sense="upper"`` no epsilon-BCCE is worth more, with ``"lower"`` none less.
+    """The bound of theory T5, exactly: for ``sense="upper"`` no epsilon-BCCE is worth more, for ``"lower"`` less.
 
     Without potentials it holds for TC (hence NS and SF), with potentials for NS (hence SF).
 
@@ -398,7 +398,7 @@ def strategic_form_holds(
     for types, row in table.items():
         grouped: dict[tuple[int, ...], dict[int, int]] = {}
         for a, c in row:
-            grouped.setdefault(a[:last] + (-1,) + a[last + 1 :], {})[a[last]] = c
+            grouped.setdefault((*a[:last], -1, *a[last + 1 :]), {})[a[last]] = c
         live[types] = grouped
     replies = [[a for a, ok in enumerate(row) if ok] for row in game.feasible[last]]
 
@@ -471,12 +471,14 @@ class Claim:
             self.objective, f"the payoff of player {self.objective.partition(':')[2]}"
         )
         if self.kind == "gap":
-            return f'in the game "{game.name}" no fixed deviation gains more than {value} against this play, and one gains that'
+            return f'in the game "{game.name}" the largest gain from a fixed deviation against this play is {value}'
         if self.kind == "attained":
             within = f"a play whose largest gain from a fixed deviation is at most {_decimal(self.epsilon)}"
             return f'in the game "{game.name}" {subject} is {value} at {within}, of the form of the {of}'
         side = "at most" if self.kind == "upper" else "at least"
-        return f'in the game "{game.name}" {subject} is {side} {value} over all {of} with epsilon {_decimal(self.epsilon)}'
+        return (
+            f'in the game "{game.name}" {subject} is {side} {value} over all {of} with epsilon {_decimal(self.epsilon)}'
+        )
 
 
 def _decimal(value: Fraction) -> str:
@@ -529,7 +531,13 @@ def _claim(value: object) -> Claim:
     epsilon = parse_number(fields["epsilon"], "claim.epsilon")
     if epsilon < 0:
         raise CertificateError("expected a number that is not negative", field="claim.epsilon")
-    return Claim(fields["kind"], fields["set"], fields["objective"], epsilon, parse_number(fields["value"], "claim.value"))
+    return Claim(
+        fields["kind"],
+        fields["set"],
+        fields["objective"],
+        epsilon,
+        parse_number(fields["value"], "claim.value"),
+    )
 
 
 def parse_multipliers(value: object, game: PlainGame) -> tuple[list[tuple[int, int, int, Fraction]], str | None]:
@@ -583,7 +591,12 @@ def _check_outer(
         if claim.equilibrium_set == "tc":
             return "potentials prove nothing about the type-conditional set"
         potentials = parse_potentials(evidence["potentials"], game)
-    proof = {"objective": objective, "sense": claim.kind, "epsilon": claim.epsilon, "multipliers": multipliers}
+    proof = {
+        "objective": objective,
+        "sense": claim.kind,
+        "epsilon": claim.epsilon,
+        "multipliers": multipliers,
+    }
     bound = outer_bound(game, potentials=potentials, **proof)  # type: ignore[arg-type]
     if (bound <= claim.value) if claim.kind == "upper" else (bound >= claim.value):
         return None
@@ -617,7 +630,11 @@ def _check_play(game: PlainGame, claim: Claim, objective: Tensor, evidence: dict
     value = exact_value(game, play, objective)
     if value != claim.value:
         return f"the play is worth {_decimal(value)}, not {_decimal(claim.value)}"
-    return None if gap <= claim.epsilon else f"a deviation gains {_decimal(gap)}, more than epsilon {_decimal(claim.epsilon)}"
+    return (
+        None
+        if gap <= claim.epsilon
+        else f"a deviation gains {_decimal(gap)}, more than epsilon {_decimal(claim.epsilon)}"
+    )
 
 
 def potential_tensors(game: PlainGame, values: Sequence[Sequence[Fraction]]) -> list[Tensor]:

@@ -136,7 +136,9 @@ def parse_json(text: str | bytes) -> Any:
     except UnicodeDecodeError:
         raise UnreadableError("expected JSON text in UTF-8, found bytes that are not text") from None
     except json.JSONDecodeError as error:
-        what = "is empty" if not text.strip() else f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        what = (
+            "is empty" if not text.strip() else f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        )
         raise UnreadableError(f"expected a JSON document, but the file {what}") from None
     except RecursionError:
         raise UnreadableError("expected a JSON document, but its lists are nested too deeply") from None
@@ -232,7 +234,9 @@ def flatten(value: object, ndim: int, where: str) -> tuple[tuple[int, ...], list
         for k, item in enumerate(level):
             if not isinstance(item, (list, tuple)):
                 at = where + _index(k, shape)
-                raise FormatError(f"expected {ndim} levels of lists, found {_show(item)} at level {len(shape)}", field=at)
+                raise FormatError(
+                    f"expected {ndim} levels of lists, found {_show(item)} at level {len(shape)}", field=at
+                )
             if length is None:
                 length = len(item)
             elif len(item) != length:
@@ -262,7 +266,9 @@ def parse_tensor(value: object, shape: Sequence[int], where: str, *, broadcast: 
         got, flat = flatten(value, len(shape), where)
     for axis, (have, want) in enumerate(zip(got, shape, strict=False)):
         if have != want and not (broadcast and have == 1):
-            raise FormatError(f"axis {axis} has length {have}, expected {want}{' or 1' if broadcast else ''}", field=where)
+            raise FormatError(
+                f"axis {axis} has length {have}, expected {want}{' or 1' if broadcast else ''}", field=where
+            )
     if len(got) != len(shape):
         raise FormatError(f"expected {len(shape)} axes, got {len(got)}", field=where)
     if flat is None:
@@ -287,7 +293,11 @@ def check_keys(document: object, what: str, required: Iterable[str], optional: I
 
 
 def check_fields(
-    document: object, where: str, required: Iterable[str], optional: Iterable[str] = (), also: Iterable[str] = ()
+    document: object,
+    where: str,
+    required: Iterable[str],
+    optional: Iterable[str] = (),
+    also: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The object itself, if it has all required keys and no unknown one."""
     if not isinstance(document, dict):
@@ -296,7 +306,9 @@ def check_fields(
     allowed = {*required, *optional, *also}
     for key in document:
         if key not in allowed:
-            raise FormatError(f"unknown key; known are {', '.join(sorted(allowed))}", field=f"{where}.{key}".lstrip("."))
+            raise FormatError(
+                f"unknown key; known are {', '.join(sorted(allowed))}", field=f"{where}.{key}".lstrip(".")
+            )
     for key in required:
         if key not in document:
             raise FormatError("is missing", field=f"{where}.{key}".lstrip("."))
@@ -388,7 +400,10 @@ def parse_game(document: object) -> PlainGame:
         fields = check_fields(player, where, ("name", "types", "actions"))
         if not isinstance(fields["name"], str):
             raise GameError(f"expected a name, got {_show(fields['name'])}", field=f"{where}.name")
-        types, actions = _names(fields["types"], f"{where}.types"), _names(fields["actions"], f"{where}.actions")
+        types, actions = (
+            _names(fields["types"], f"{where}.types"),
+            _names(fields["actions"], f"{where}.actions"),
+        )
         players.append((fields["name"], types, actions))
     n = len(players)
     type_shape = tuple(len(p[1]) for p in players)
@@ -416,7 +431,10 @@ def normalised_prior(weights: Tensor, *, is_float: bool) -> Tensor:
     for k, weight in enumerate(weights.numerators):
         if weight < 0:
             shown = float(Fraction(weight, weights.denominator))
-            raise GameError(f"expected probabilities, got the negative {shown:g}", field="prior" + _index(k, weights.shape))
+            raise GameError(
+                f"expected probabilities, got the negative {shown:g}",
+                field="prior" + _index(k, weights.shape),
+            )
     total = sum(weights.numerators)
     if total == 0:
         raise GameError("expected some positive probability, got only zeros", field="prior")
@@ -488,10 +506,13 @@ def exact_row(values: Sequence[object], where: str) -> tuple[list[Fraction], Fra
     for k, value in enumerate(row):
         if value < 0:
             raise PlayError(f"expected a probability, got the negative {float(value):g}", field=f"{where}[{k}]")
-    total = sum(row)
+    total = sum(row, Fraction(0))
     if not any(isinstance(value, float) for value in values):
         if total != 1:
-            raise PlayError(f"expected probabilities that sum to 1, got the sum {number_text(Fraction(total))}", field=where)
+            raise PlayError(
+                f"expected probabilities that sum to 1, got the sum {number_text(total)}",
+                field=where,
+            )
         return row, Fraction(0)
     if abs(total - 1) > SUM_TOLERANCE:
         raise PlayError(f"expected probabilities that sum to 1, got the sum {float(total):.12g}", field=where)
@@ -547,7 +568,9 @@ def _conditional(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
         for a, actions in enumerate(product(*map(range, game.action_shape))):
             if row[a] and not all(game.feasible[i][types[i]][actions[i]] for i in range(game.n)):
                 place = where + "".join(f"[{x}]" for x in actions)
-                raise PlayError(f"has mass {float(row[a]):g} on an action that is not feasible for its type", field=place)
+                raise PlayError(
+                    f"has mass {float(row[a]):g} on an action that is not feasible for its type", field=place
+                )
         entries.extend(row)
     return PlainPlay("conditional", sigma=tensor(entries, axes), largest_change=change)
 
@@ -555,7 +578,10 @@ def _conditional(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
 def _strategy_row(row: list[Fraction], game: PlainGame, i: int, t: int, where: str) -> None:
     for a, mass in enumerate(row):
         if mass and not game.feasible[i][t][a]:
-            raise PlayError(f"has mass {float(mass):g} on an action that is not feasible for its type", field=f"{where}[{a}]")
+            raise PlayError(
+                f"has mass {float(mass):g} on an action that is not feasible for its type",
+                field=f"{where}[{a}]",
+            )
 
 
 def _plan(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
@@ -680,7 +706,7 @@ class NpzArray:
 
 
 def read_npz(path: str | Path, limit: int = MAX_DOCUMENT_BYTES) -> dict[str, NpzArray]:
-    """The arrays of an ``.npz`` file, read with the standard library; pickled objects cannot occur in what it returns."""
+    """The arrays of an ``.npz`` file, read with the standard library; nothing in it is ever unpickled."""
     data = read_bytes(path, limit)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -690,10 +716,20 @@ def read_npz(path: str | Path, limit: int = MAX_DOCUMENT_BYTES) -> dict[str, Npz
             return {entry.filename.removesuffix(".npy"): _npy(archive.read(entry), entry.filename) for entry in entries}
     except SpverifyError as error:
         raise error.at(path) from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, RuntimeError, NotImplementedError, OSError, ValueError):
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        OSError,
+        ValueError,
+    ):
         raise UnreadableError("expected an .npz archive, but it is damaged or of another format", path=path) from None
     except Exception as error:  # zlib.error is not importable from zipfile; any failure here is a damaged archive
-        raise UnreadableError(f"expected an .npz archive, but it is damaged ({type(error).__name__})", path=path) from None
+        raise UnreadableError(
+            f"expected an .npz archive, but it is damaged ({type(error).__name__})", path=path
+        ) from None
 
 
 def _npy(data: bytes, where: str) -> NpzArray:

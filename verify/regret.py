@@ -203,4 +203,3 @@ def _own_weights(game: BayesianGame, play: Play) -> list[list[Fraction]]:
         counts = [np.bincount(play.types[:, i], minlength=k) for i, k in enumerate(game.type_shape)]
         return [[Fraction(int(c), total) for c in row] for row in counts]
     return marginals(game.plain)
-

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import PlayError, SpverifyError, UnreadableError, UsageError
 from ..game import BayesianGame
 from ..plain import parse_json, parse_play, read_bytes, read_json, read_npz, read_plain_game
-from ..play import ConditionalPlay, MixturePlay, PlanPlay, Play, PlayLog, play_of
+from ..play import ConditionalPlay, PlanPlay, Play, PlayLog, play_of
 from .atomic import write_atomic
 
 __all__ = ["dump_json", "read_game", "read_json", "read_play", "write_atomic", "write_game", "write_play"]
@@ -65,7 +65,8 @@ def _prior_array(game: BayesianGame) -> Any:
 
 def _npz_bytes(arrays: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: np.ascontiguousarray(v) if np.ndim(v) else v for name, v in arrays.items()})
+    arrays = {name: np.ascontiguousarray(v) if np.ndim(v) else v for name, v in arrays.items()}
+    np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
@@ -107,14 +108,19 @@ def write_play(play: Play, path: str | Path) -> None:
 
 
 def _npz_play_arrays(play: Play) -> dict[str, Any]:
-    arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": "spverify-play", "version": 1, "kind": play.kind}))}
+    arrays: dict[str, Any] = {
+        "meta": np.array(json.dumps({"format": "spverify-play", "version": 1, "kind": play.kind}))
+    }
     if isinstance(play, ConditionalPlay):
         return {**arrays, "sigma": np.asarray(play.sigma, dtype=float)}
     if isinstance(play, PlayLog):
         return {**arrays, "types": play.types, "actions": play.actions}
     arrays["weights"] = np.array([float(weight) for weight in play.weights])
     kinds = int if isinstance(play, PlanPlay) else float
-    return {**arrays, **{f"strategies_{i}": np.asarray(rows, dtype=kinds) for i, rows in enumerate(play.strategies)}}
+    return {
+        **arrays,
+        **{f"strategies_{i}": np.asarray(rows, dtype=kinds) for i, rows in enumerate(play.strategies)},
+    }
 
 
 def _npz_play_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
@@ -144,7 +150,10 @@ def _npz_play_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
     if kind == "conditional":
         return {**document, "sigma": nested("sigma")}
     if kind == "log":
-        return {**document, "rounds": [list(pair) for pair in zip(nested("types"), nested("actions"), strict=True)]}
+        return {
+            **document,
+            "rounds": [list(pair) for pair in zip(nested("types"), nested("actions"), strict=True)],
+        }
     strategies = [nested(f"strategies_{i}") for i in players]
     if kind == "mixture":
         return {**document, "weights": nested("weights"), "strategies": strategies}
