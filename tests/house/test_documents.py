@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
+import io
+import json
 import pkgutil
 import re
 from pathlib import Path
@@ -81,9 +84,7 @@ def test_no_file_names_the_machine_it_was_made_on(repo_root: Path, project_files
     assert found == []
 
 
-def test_theory_and_settings_carry_the_numbers_that_docstrings_cite(
-    repo_root: Path, project_files: list[Path]
-) -> None:
+def test_theory_and_settings_carry_the_numbers_that_docstrings_cite(repo_root: Path, project_files: list[Path]) -> None:
     theory = (repo_root / "docs/theory.md").read_text(encoding="utf-8")
     settings = (repo_root / "docs/settings.md").read_text(encoding="utf-8")
     for file in project_files:
@@ -94,3 +95,31 @@ def test_theory_and_settings_carry_the_numbers_that_docstrings_cite(
             assert re.search(rf"^## T{number} ", theory, re.MULTILINE), f"{file} cites theory T{number}"
         for number in re.findall(r"\bsettings S(\d+)", code):
             assert re.search(rf"^## S{number} ", settings, re.MULTILINE), f"{file} cites settings S{number}"
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_python_in_the_readme_says_what_it_does(
+    repo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = blocks((repo_root / "README.md").read_text(encoding="utf-8"), "python")
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    lines = printed.getvalue().splitlines()
+    assert lines[:2] == ["1/4", "(0.0, 0.0)"]
+    assert lines[2].endswith("True")
+
+
+def test_json_in_the_formats_page_is_what_it_says(repo_root: Path) -> None:
+    from spverify import BayesianGame
+
+    found = blocks((repo_root / "docs/formats.md").read_text(encoding="utf-8"), "json")
+    documents = {document["format"]: document for document in map(json.loads, found)}
+    assert set(documents) == {"spverify-game", "spverify-certificate", "spverify-audit"}
+    game = BayesianGame.from_document(documents["spverify-game"])
+    assert game.type_shape == (2, 1)
+    assert game.action_shape == (2, 3)

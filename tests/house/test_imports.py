@@ -21,9 +21,8 @@ IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
 names = [sys.argv[1]]
-if hasattr(package, "__path__"):
-    found = pkgutil.walk_packages(package.__path__, sys.argv[1] + ".")
-    names += [module.name for module in found if sys.argv[1] != "spverify"]
+if hasattr(package, "__path__") and sys.argv[1] != "spverify":
+    names += [module.name for module in pkgutil.walk_packages(package.__path__, sys.argv[1] + ".")]
 for name in names:
     importlib.import_module(name)
 tops = {name.partition(".")[0] for name in sys.modules}
@@ -64,8 +63,7 @@ def run_command(python: Run, *arguments: str) -> tuple[int, set[str], str]:
         ("spverify.verify.kernel", HEAVY | {"numpy"}),
         (
             "spverify.verify",
-            HEAVY
-            | {"jinja2", "rich", "typer", "spverify.solvers", "spverify.trained_leaders", "spverify.reports"},
+            HEAVY | {"jinja2", "rich", "typer", "spverify.solvers", "spverify.trained_leaders", "spverify.reports"},
         ),
         ("spverify.solvers", {"torch", "matplotlib", "spverify.trained_leaders", "spverify.reports"}),
         ("spverify.trained_leaders.settings", {"torch", "spverify.reports"}),

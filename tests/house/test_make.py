@@ -12,9 +12,7 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 
 def make(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["make", *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=120
-    )
+    return subprocess.run(["make", *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture
@@ -29,9 +27,7 @@ def clone(repo_root: Path, tmp_path: Path) -> Path:
 
 def play_spverify(clone: Path, exit_code: int) -> None:
     python = clone / ".venv" / "bin" / "python"
-    python.write_text(
-        f'#!/bin/sh\ncase "$2" in pip) exit 0;; esac\necho "$@"\nexit {exit_code}\n', encoding="utf-8"
-    )
+    python.write_text(f'#!/bin/sh\ncase "$2" in pip) exit 0;; esac\necho "$@"\nexit {exit_code}\n', encoding="utf-8")
     python.chmod(0o755)
 
 

@@ -56,17 +56,13 @@ def test_the_root_holds_no_stray_module(project_files: list[Path]) -> None:
 def test_one_version_everywhere(metadata: dict[str, Any], repo_root: Path) -> None:
     import spverify
 
-    newest = re.search(
-        r"^## \[?(\d[^\]\s]*)", (repo_root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    newest = re.search(r"^## \[?(\d[^\]\s]*)", (repo_root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert newest is not None
     declared = metadata["project"]["version"]
     assert {spverify.__version__, newest.group(1), importlib.metadata.version("spverify")} == {declared}
 
 
-def test_constraints_pin_every_requirement_by_name_and_version_only(
-    metadata: dict[str, Any], repo_root: Path
-) -> None:
+def test_constraints_pin_every_requirement_by_name_and_version_only(metadata: dict[str, Any], repo_root: Path) -> None:
     lines = (repo_root / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins: dict[str, str] = {}
     for line in lines:
@@ -128,9 +124,7 @@ def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(
     assert len(packages) == len(set(packages))
 
 
-def test_every_file_in_a_room_is_code_or_listed_data(
-    metadata: dict[str, Any], project_files: list[Path]
-) -> None:
+def test_every_file_in_a_room_is_code_or_listed_data(metadata: dict[str, Any], project_files: list[Path]) -> None:
     patterns = metadata["tool"]["setuptools"]["package-data"]
     globs = [str(Path(*package.split(".")[1:], glob)) for package, many in patterns.items() for glob in many]
     left = [
@@ -142,9 +136,7 @@ def test_every_file_in_a_room_is_code_or_listed_data(
 
 
 @pytest.mark.slow
-def test_the_wheel_works_without_the_tree(
-    wheel: Path, python: Run, examples_dir: Path, tmp_path: Path
-) -> None:
+def test_the_wheel_works_without_the_tree(wheel: Path, python: Run, examples_dir: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     game, play = (examples_dir / f"interim-not-exante.{kind}.json" for kind in ("game", "play"))
