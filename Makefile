@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "spverify needs Python 3.11 or newer, and '$(PYTHON)' is not: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@test -x "$(BIN)/python" || $(PYTHON) -m venv "$(VENV)" || \
 	  { echo "could not create a virtual environment: on Debian and Ubuntu, install python3-venv first" >&2; exit 2; }
-	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	PYTHONWARNINGS=ignore "$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	@touch "$@"
 
 # Exit 1 (something refuted) and 3 (inconclusive) are normal outcomes of an audit: the report says what and why.
