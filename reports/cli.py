@@ -1,0 +1,361 @@
+"""The command line: `spverify report | train | check | bounds | recheck | settings | show`.
+
+Each command imports what it needs when it runs, so that `--help` loads no numpy and `recheck` loads the kernel alone.
+Answers go to standard output, everything else to standard error; bad input is one sentence and exit code 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..verify.errors import SpverifyError, UsageError
+
+EXIT_REFUSED, EXIT_BUG, EXIT_INTERRUPTED = 2, 70, 130
+_EXITS = {"holds": 0, "refuted": 1, "inconclusive": 3}
+# typer brings its own click in new versions and uses the installed one in old ones; both name the class alike.
+_ClickException: type[Any] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="spverify",
+    help="Train Stackelberg leaders, and prove what their followers' equilibria can do to them.",
+    epilog="Exit codes: 0 holds, 1 refuted, 3 inconclusive, 2 the question could not be put. "
+    "Every command takes --json, and --help says more.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Epsilon = Annotated[str, typer.Option(help="Largest gain from a deviation that is allowed: 0.05, 1/20, ... (exact).")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for certificates.", show_default=False)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback if spverify itself fails.")] = False,
+) -> None:
+    """Options of every command; `--debug` is read by `main`."""
+
+
+# ------------------------------------------------------------------------------------------ commands
+
+
+@app.command(rich_help_panel="Leaders")
+def report(
+    leaders: Annotated[list[str], typer.Argument(metavar="LEADER.pt...", help="Leader files, or zoo:NAME.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the report; NAME-report if left out.", show_default=False),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds, horizons and epsilons: seconds.")] = False,
+    epsilon: Annotated[str, typer.Option(help="Largest gap allowed, in units of the setting's payoff scale.")] = "0.05",
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Replays of the followers' learning.")] = None,
+    rng_seed: Annotated[int, typer.Option(min=0, help="Seed of the replays.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Audit leaders: value, proved range, gap, replays, claims; terminal, HTML, Markdown, JSON and certificates."""
+    from .command_report import run_report
+
+    verdict = run_report(
+        leaders, out=out, quick=quick, epsilon=epsilon, seeds=seeds, rng_seed=rng_seed, as_json=as_json, say=_say
+    )
+    raise typer.Exit(_EXITS[verdict])
+
+
+@app.command(rich_help_panel="Leaders")
+def train(
+    setting: Annotated[str, typer.Argument(help="A setting; `spverify settings` lists them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The leader file to write.")] = Path("leader.pt"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Train this many seeds, from --seed on.")] = 1,
+    leader_action: Annotated[
+        str | None, typer.Option(help="pure, or mixture as the action.", show_default=False)
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="How to train.", show_default=False)] = None,
+    set_param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the setting.", show_default=False)
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default=False)] = None,
+    updates: Annotated[
+        int | None, typer.Option(min=1, help="Followers' updates in one response phase.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A short training.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted training.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Learn a leader; prints its value and gap under the three readouts."""
+    from .command_train import run_train
+
+    options = {"leader_action": leader_action, "mode": mode, "steps": steps, "updates": updates}
+    given = {name: value for name, value in options.items() if value is not None}
+    documents = run_train(
+        setting,
+        parameters=_parameters(set_param or []),
+        seeds=list(range(seed, seed + seeds)),
+        out=out,
+        quick=quick,
+        resume=resume,
+        say=_say,
+        **given,
+    )
+    if as_json:
+        _print_json(documents[0] if len(documents) == 1 else documents)
+        return
+    from .render.text import train_text
+
+    print(train_text(documents))
+
+
+@app.command(rich_help_panel="Games and plays")
+def check(
+    game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz); - is standard input.")],
+    play: Annotated[str, typer.Argument(help="A play file (.play.json, .npz), or a log (.csv).")],
+    epsilon: Epsilon = "0",
+    level: Annotated[float, typer.Option(help="Confidence level of what a log says.")] = 0.95,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Is this play an epsilon-BCCE? Its exact gap, who gains, and a certificate."""
+    tolerance = _epsilon(epsilon)
+    _one_stdin(game, play)
+    from ..verify.formats import read_game, read_play
+    from .command_check import check_play
+
+    the_game = read_game(game)
+    the_play = read_play(play, the_game)
+    answer = check_play(the_game, the_play, epsilon=tolerance, level=level, out=out)
+    if out is not None and not answer.files:
+        _say("a log certifies no play, so no certificate was written")
+    if as_json:
+        _print_json(answer.document)
+    else:
+        from .render.text import check_text
+
+        print(check_text(answer.document, the_game.players))
+    raise typer.Exit(_EXITS[answer.document["verdict"]])
+
+
+@app.command(rich_help_panel="Games and plays")
+def bounds(
+    game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz); - is standard input.")],
+    objective: Annotated[
+        str | None,
+        typer.Option(help="leader, welfare or player:I; the leader's value if the game has it.", show_default=False),
+    ] = None,
+    equilibrium_set: Annotated[
+        str | None,
+        typer.Option("--set", help="sf, ns or tc; sf where it closes in time, else ns.", show_default=False),
+    ] = None,
+    epsilon: Epsilon = "0",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time budget.")] = 60.0,
+    quick: Annotated[bool, typer.Option("--quick", help="A budget of 4 seconds.")] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Proved interval of an objective over all equilibria of a game, with certificates."""
+    tolerance = _epsilon(epsilon)
+    if equilibrium_set not in (None, "sf", "ns", "tc"):
+        raise UsageError(f"--set: expected sf, ns or tc, got {equilibrium_set!r}")
+    from ..verify.formats import read_game
+
+    the_game = read_game(game)
+    if objective is not None:
+        the_game.objective(objective)  # an unknown objective is refused before any solver is loaded
+    from .command_bounds import bound_objective
+
+    answer = bound_objective(
+        the_game,
+        objective=objective,
+        equilibrium_set=equilibrium_set,
+        epsilon=tolerance,
+        seconds=min(seconds, 4.0) if quick else seconds,
+        out=out,
+        progress=_say if sys.stderr.isatty() else None,
+    )
+    if equilibrium_set is None and answer.document["set"] != "sf":
+        _say("the strategic-form range did not close in the time budget; this is the non-signalling one")
+    if as_json:
+        _print_json(answer.document)
+        return
+    from .render.text import bounds_text
+
+    print(bounds_text(answer.document))
+
+
+@app.command(rich_help_panel="Games and plays")
+def recheck(
+    certificate: Annotated[str, typer.Argument(help="A certificate (.cert.json); - is standard input.")],
+    game: Annotated[str | None, typer.Argument(help="The game, where the certificate does not carry it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove a certificate again with the exact kernel alone: no solver, no floating point, no numpy."""
+    _one_stdin(certificate, game)
+    from ..verify.kernel import check_certificate
+    from ..verify.plain import number_text, read_json, read_plain_game
+
+    the_game = None if game is None else read_plain_game(game)
+    try:
+        answer = check_certificate(read_json(certificate), the_game)
+    except SpverifyError as error:
+        raise error.at(certificate) from None
+    document = {
+        "command": "recheck",
+        "accepted": answer.accepted,
+        "statement": answer.statement,
+        "value_exact": number_text(answer.value),
+        "value": _finite(answer.value),
+        "reason": answer.reason,
+    }
+    if as_json:
+        _print_json(document)
+    else:
+        from .render.text import recheck_text
+
+        print(recheck_text(document))
+    raise typer.Exit(0 if answer.accepted else 1)
+
+
+@app.command(rich_help_panel="Leaders")
+def settings(as_json: Json = False) -> None:
+    """What can be trained, and the best value known for each."""
+    from .command_show import settings_document
+
+    document = settings_document()
+    if as_json:
+        _print_json(document)
+        return
+    from .render.text import settings_text
+
+    print(settings_text(document))
+
+
+@app.command(rich_help_panel="Leaders")
+def show(
+    leader: Annotated[str, typer.Argument(metavar="LEADER.pt", help="A leader file, or zoo:NAME.")],
+    as_json: Json = False,
+) -> None:
+    """What a leader file contains: setting, policy, mechanism, training record and claims."""
+    from .command_show import show_document
+
+    document = show_document(leader)
+    if as_json:
+        _print_json(document)
+        return
+    from .render.text import leader_text
+
+    print(leader_text(document))
+
+
+# ------------------------------------------------------------------------------------------ shared
+
+
+def _epsilon(text: str) -> Any:
+    from ..verify.plain import parse_number
+
+    try:
+        value = parse_number(text, "--epsilon")
+    except SpverifyError as error:
+        raise UsageError(str(error)) from None
+    if value < 0:
+        raise UsageError(f"--epsilon: expected a number that is not negative, got {text}")
+    return value
+
+
+def _parameters(items: Sequence[str]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for item in items:
+        name, sign, value = item.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--set-param: expected NAME=VALUE, got {item!r}")
+        if name in out:
+            raise UsageError(f"--set-param: {name} is given twice")
+        out[name] = value
+    return out
+
+
+def _one_stdin(*paths: str | None) -> None:
+    if paths.count("-") > 1:
+        raise UsageError("only one file can come from standard input")
+
+
+def _finite(value: Any) -> float | None:
+    """The nearest double, or None where the number is beyond all doubles."""
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _print_json(document: object) -> None:
+    print(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _fail(kind: str, message: str, path: str | None, as_json: bool) -> None:
+    if as_json:
+        _print_json({"error": {"kind": kind, "message": message, "path": path}})
+    _say(f"error: {' '.join(message.split())}")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; never raises for bad input."""
+    as_json = "--json" in arguments
+    try:
+        result = typer.main.get_command(app).main(args=list(arguments), prog_name="spverify", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except SpverifyError as error:
+        _fail(error.kind, str(error), error.path, as_json)
+        return EXIT_REFUSED
+    except _ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+        else:
+            _fail("usage", _usage_sentence(error), None, as_json)
+        return EXIT_REFUSED
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", "interrupted; what was finished is written", None, as_json)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left, as `spverify show x | head` does; that is no failure of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        what = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+        _fail("bug", f"spverify failed ({what}); this is a bug, `spverify --debug ...` shows where", None, as_json)
+        return EXIT_BUG
+
+
+def _usage_sentence(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+    return error.format_message().strip().rstrip(".") + hint
+
+
+def main() -> None:
+    """Entry point of the `spverify` script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""`spverify check`: is this play an epsilon-BCCE? The document follows docs/formats.md.
+
+How it looks in a terminal is in `render/text.py`; nothing is decided there.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from ..verify.certificate import gap_certificate
+from ..verify.confidence import estimate_gap
+from ..verify.game import BayesianGame
+from ..verify.plain import number_text
+from ..verify.play import Play, PlayLog
+from ..verify.regret import assess
+from ..verify.verdict import Verdict
+from .answer import Answer
+
+
+def check_play(
+    game: BayesianGame, play: Play, *, epsilon: Fraction = Fraction(0), level: float = 0.95, out: Path | None = None
+) -> Answer:
+    """Is this play an epsilon-BCCE? Gap, witness and the other sums of theory T3.
+
+    For a log the exact figures speak of the log under its own frequencies, the verdict of the population (theory T6).
+
+    Args:
+        game, play: the question.
+        epsilon: largest gain allowed, payoff units; compared exactly.
+        level: coverage of the confidence interval of a log.
+        out: folder for the gap certificate; a log has none.
+    """
+    report = assess(game, play)
+    confidence = None
+    verdict: Verdict = "holds" if report.gap_exact <= epsilon else "refuted"
+    if isinstance(play, PlayLog):
+        interval = estimate_gap(game, play, level=level)
+        confidence = {"level": interval.level, "gap_lower": interval.lower, "gap_upper": interval.upper}
+        verdict = "inconclusive"
+        if Fraction(interval.upper) <= epsilon:
+            verdict = "holds"
+        elif Fraction(interval.lower) > epsilon:
+            verdict = "refuted"
+    witness = report.witness
+    document = {
+        "command": "check",
+        "game": game.name,
+        "game_sha256": game.sha256,
+        "play": play.kind,
+        "set": report.equilibrium_set,
+        "epsilon": float(epsilon),
+        "epsilon_exact": number_text(epsilon),
+        "gap": report.gap,
+        "gap_exact": number_text(report.gap_exact),
+        "witness": None
+        if witness is None
+        else {"player": witness.player, "type": witness.type, "deviation": witness.deviation, "gain": witness.gain},
+        "per_type_sum": list(report.per_type_sum),
+        "ex_ante": list(report.ex_ante),
+        "nashconv": report.nashconv,
+        "leader_value": report.leader_value,
+        "confidence": confidence,
+        "largest_change": float(report.largest_change),
+        "verdict": verdict,
+        "certificate": None,
+    }
+    if out is None or isinstance(play, PlayLog):
+        return Answer(document)
+    path = out / "gap.cert.json"
+    gap_certificate(game, play).write(path)
+    return Answer({**document, "certificate": str(path)}, (path,))

@@ -1,0 +1,214 @@
+"""Short answers as plain text, at most 80 columns and readable without colour. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from ..numerals import show, show_exact
+
+WIDTH = 80
+SET_NAMES = {"sf": "strategic-form", "ns": "non-signalling", "tc": "type-conditional"}
+MEANING = {
+    "holds": "every required statement was upheld",
+    "refuted": "a required statement does not hold",
+    "inconclusive": "nothing refuted, but something required could not be decided",
+}
+_COLOURS = {"holds": "32", "accepted": "32", "refuted": "31", "refused": "31", "inconclusive": "33"}
+
+
+def colour(word: str, key: str | None = None) -> str:
+    """The word in bold and in the colour of its verdict, where standard output is a terminal that wants colour."""
+    code = _COLOURS.get(key or word.lower(), "0")
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return word
+    return f"\033[1;{code}m{word}\033[0m"
+
+
+def facts(rows: Iterable[tuple[str, str]], indent: int = 2) -> list[str]:
+    """Lines of label and text, texts aligned and wrapped; an empty label continues the one above."""
+    rows = list(rows)
+    pad = max((len(label) for label, _ in rows), default=0) + 2
+    lines = []
+    for label, text in rows:
+        start = " " * indent + label.ljust(pad)
+        lines += textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=" " * (indent + pad)) or [start]
+    return lines
+
+
+def paragraph(text: str, indent: int = 2) -> list[str]:
+    """A sentence, wrapped."""
+    return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
+
+
+def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
+    """The answer to `check`; ``players`` are the game's, for names."""
+    names = list(players)
+    epsilon = show_exact(Fraction(document["epsilon_exact"]))
+    gap = show_exact(Fraction(document["gap_exact"]))
+    log, verdict = document["play"] == "log", document["verdict"]
+    lines = [f"{colour(verdict.upper(), verdict)}: {document['game']}", ""]
+    if log:
+        lines += paragraph(_log_sentence(document, epsilon))
+    elif verdict == "holds":
+        lines += paragraph(f"No fixed deviation gains more than epsilon = {epsilon}: this play is an epsilon-BCCE.")
+    else:
+        lines += paragraph(f"A follower gains {gap}, more than epsilon = {epsilon}, by a fixed deviation.")
+    rows = [("gap", f"{gap}  (exact{', of the log under its own frequencies' if log else ''})")]
+    if document["witness"]:
+        at = document["witness"]
+        player = names[at["player"]]
+        who = f'{player.name} of type "{player.types[at["type"]]}"'
+        rows.append(("who gains", f'{who}, by always playing "{player.actions[at["deviation"]]}"'))
+    if document["confidence"]:
+        c = document["confidence"]
+        text = f"{show(c['gap_lower'], direction='down')} to {show(c['gap_upper'], direction='up')}"
+        rows.append(("gap behind the log", f"{text}  (statistical, confidence {show(c['level'])})"))
+    which = document["set"]
+    rows.append(("kind of play", f"{document['play']}, {SET_NAMES[which]} ({which})"))
+    for label, key in (("per-type sum", "per_type_sum"), ("ex-ante gain", "ex_ante")):
+        values = [f"{p.name} {show(v)}" for p, v in zip(names, document[key], strict=True)]
+        rows.append((label, ", ".join(values)))
+    if document["nashconv"] is not None:
+        rows.append(("NashConv", show(document["nashconv"])))
+    if document["leader_value"] is not None:
+        rows.append(("leader's value", show(document["leader_value"])))
+    if document["largest_change"]:
+        rows.append(("made exact", f"probabilities moved by at most {show(document['largest_change'], 2, 'up')}"))
+    if document["certificate"]:
+        rows.append(("certificate", document["certificate"]))
+    return "\n".join([*lines, "", *facts(rows)])
+
+
+def _log_sentence(document: Mapping[str, Any], epsilon: str) -> str:
+    level = show(document["confidence"]["level"])
+    end = f"epsilon = {epsilon}, at confidence {level} and if types are drawn from the prior."
+    return {
+        "holds": f"The averaged play behind this log has a gap of at most {end}",
+        "refuted": f"The averaged play behind this log has a gap above {end}",
+        "inconclusive": f"The log is too short, or too close, to tell on which side the gap lies of {end}",
+    }[document["verdict"]]
+
+
+def bounds_text(document: Mapping[str, Any]) -> str:
+    """The answer to `bounds`."""
+    which, objective = document["set"], document["objective"]
+    subject = {"leader": "the leader's value", "welfare": "welfare"}.get(objective, f"the payoff of {objective}")
+    epsilon = show_exact(Fraction(document["epsilon_exact"]))
+    word = "PROVED" if document["proved"] else "BOUNDS ONLY"
+    low, high = Fraction(document["min"]["outer_exact"]), Fraction(document["max"]["outer_exact"])
+    lines = [f"{colour(word, 'holds' if document['proved'] else 'inconclusive')}: {document['game']}", ""]
+    span = f"[{show(low, 9, 'down')}, {show(high, 9, 'up')}]"
+    lines += paragraph(
+        f"Over all {SET_NAMES[which]} BCCE ({which}) with epsilon = {epsilon}, {subject} lies in {span}."
+    )
+    rows = []
+    for name, direction, side in (("least", "down", document["min"]), ("most", "up", document["max"])):
+        outer = show_exact(Fraction(side["outer_exact"]), 9, direction)
+        rows.append((f"{name}, proved", f"{outer}  (no equilibrium is worth {'less' if name == 'least' else 'more'})"))
+        if side["inner_exact"] is None:
+            rows.append((f"{name}, reached", "no play is shown"))
+        else:
+            gap = show(Fraction(side["inner_gap_exact"]), 3, "up")
+            inner = show_exact(Fraction(side["inner_exact"]), 9)
+            rows.append((f"{name}, reached", f"{inner}  (by a play with gap {gap}, exact)"))
+    rows.append(("method", document["method"]))
+    rows.append(("time", f"{document['seconds']:.2f} s"))
+    for side in (document["min"], document["max"]):
+        rows += [("certificate", side[key]) for key in ("certificate", "inner_certificate") if side[key]]
+    return "\n".join([*lines, "", *facts(rows)])
+
+
+def recheck_text(document: Mapping[str, Any]) -> str:
+    """The answer to `recheck`."""
+    word = "accepted" if document["accepted"] else "refused"
+    statement = document["statement"][0].upper() + document["statement"][1:] + "."
+    lines = [f"{colour(word.upper(), word)} by the exact kernel", "", *paragraph(statement)]
+    if document["reason"]:
+        lines += ["", *paragraph(f"Not proved: {document['reason']}.")]
+    return "\n".join(lines)
+
+
+def table(head: list[str], rows: list[list[str]], indent: int = 2, right: Iterable[int] = ()) -> list[str]:
+    """Lines of a table with aligned columns; the last column is wrapped to the page."""
+    right = set(right)
+    widths = [max(len(line[k]) for line in [head, *rows]) for k in range(len(head))]
+    room = WIDTH - indent - sum(widths[:-1]) - 2 * (len(head) - 1)
+    widths[-1] = max(min(widths[-1], room), 12)
+
+    def lines(cells: list[str]) -> list[str]:
+        shown = [c.rjust(w) if k in right else c.ljust(w) for k, (c, w) in enumerate(zip(cells, widths, strict=True))]
+        start = " " * indent + "  ".join(shown[:-1]) + ("  " if len(shown) > 1 else "")
+        last = textwrap.wrap(cells[-1], widths[-1]) or [""]
+        first = last[0].rjust(widths[-1]) if len(head) - 1 in right else last[0]
+        return [(start + first).rstrip(), *(" " * len(start) + more for more in last[1:])]
+
+    rule = " " * indent + "─" * min(WIDTH - indent, sum(widths) + 2 * (len(head) - 1))
+    return [*lines(head), rule, *(line for row in rows for line in lines(row))]
+
+
+def settings_text(document: Mapping[str, Any]) -> str:
+    """The settings as a table."""
+    rows = []
+    for item in document["settings"]:
+        known = "; ".join(f"{r['name']} {show_exact(Fraction(r['value_exact']), 5)}" for r in item["references"])
+        world = f"{_counts(item['types'])} types, {_counts(item['follower_actions'])} actions"
+        rows.append([item["name"], world, " or ".join(item["leader_action"]), known])
+    lines = table(["setting", "followers", "leader", "values known"], rows)
+    return "\n".join([*lines, "", *paragraph("Train one with `spverify train NAME -o leader.pt`.")])
+
+
+def _counts(numbers: list[int]) -> str:
+    return "×".join(map(str, numbers))
+
+
+def leader_text(document: Mapping[str, Any]) -> str:
+    """What a leader file contains."""
+    setting, policy = document["setting"], document["policy"]
+    parameters = ", ".join(f"{k} = {v}" for k, v in setting["parameters"].items())
+    rows = [
+        ("setting", setting["name"] + (f" ({parameters})" if parameters else "")),
+        ("policy", f"{policy['kind']}, leader action {policy['leader_action']}"),
+        ("file", f"{document['bytes']} bytes, sha256 {document['sha256'][:16]}…"),
+    ]
+    training = document["training"]
+    if training:
+        followers = training.get("followers", {})
+        for key in ("algorithm", "mode", "seed", "steps", "horizon", "readout", "status", "command"):
+            if key in training:
+                rows.append((key, str(training[key])))
+        if followers:
+            shown = ", ".join(f"{k} {v}" for k, v in followers.items())
+            rows.append(("followers", shown))
+    lines = [document["leader"], "", *facts(rows), "", "  What it does"]
+    mechanism = [
+        [item["observation"], ", ".join(_action(cell) for cell in item["actions"])] for item in document["mechanism"]
+    ]
+    lines += table(["observation", "leader's action"], mechanism)
+    claims = document["claims"]
+    if claims:
+        lines += ["", "  What its trainer claims (unchecked here; `spverify report` recomputes it)"]
+        names = [name for name in ("value", "gap") if name in claims]
+        readouts = list(claims[names[0]]) if names else []
+        lines += table(["readout", *names], [[r, *(show(claims[n].get(r, 0.0)) for n in names)] for r in readouts])
+    return "\n".join(lines)
+
+
+def _action(cell: Mapping[str, Any]) -> str:
+    return cell["action"] if cell["exact"] == "1" else f"{cell['action']} ({cell['exact']})"
+
+
+def train_text(documents: list[Mapping[str, Any]]) -> str:
+    """What was trained: value and gap under the three readouts, one line a seed."""
+    readouts = ["empirical", "last", "argmax"]
+    rows = []
+    for d in documents:
+        figures = [f"{show(d['value'][r], 5)} ({show(d['gap'][r], 2, 'up')})" for r in readouts]
+        rows.append([str(d["seed"]), *figures, f"{d['seconds']:.1f} s", d["leader"]])
+    head = ["seed", *readouts, "time", "leader"]
+    lines = [f"{documents[0]['setting']}: value (exact gap) under each readout", "", *table(head, rows)]
+    return "\n".join([*lines, "", *paragraph(f"Audit it: spverify report {documents[0]['leader']}")])
