@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -70,3 +75,26 @@ def test_first_price_auction_masks_bids_above_the_value(examples_dir: Path) -> N
     play = spverify.read_play(examples_dir / "first-price-auction.play.json", game)
     # Bids 0 and 1/2: the price is 1/2 unless both values are low.
     assert spverify.assess(game, play).leader_value == pytest.approx(3 / 8, abs=1e-12)
+
+
+def test_every_command_of_the_examples_page_runs(examples_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "examples"
+    shutil.copytree(examples_dir, folder)
+    commands = re.findall(r"^spverify .*$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    verdicts = {}
+    for command in commands:
+        ran = subprocess.run(
+            [sys.executable, "-m", "spverify", *shlex.split(command)[1:]],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert ran.returncode in (0, 1, 3), f"{command}: {ran.stderr[-2000:]}"
+        verdicts[command.removeprefix("spverify ")] = ran.returncode
+    log = "check diagonal-prior.game.json diagonal-prior.log.csv --epsilon"
+    assert [verdicts[f"{log} {e}"] for e in ("0.2", "0.08", "0.005")] == [0, 3, 1]
+    assert verdicts["check interim-not-exante.game.json interim-not-exante.play.json --out proofs"] == 1
+    assert verdicts["recheck proofs/gap.cert.json"] == 0
+    assert verdicts["check diagonal-prior.game.json diagonal-prior-marginals.play.json"] == 1
