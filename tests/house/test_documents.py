@@ -123,3 +123,11 @@ def test_json_in_the_formats_page_is_what_it_says(repo_root: Path) -> None:
     game = BayesianGame.from_document(documents["spverify-game"])
     assert game.type_shape == (2, 1)
     assert game.action_shape == (2, 3)
+
+
+def test_the_settings_page_lists_what_ships(repo_root: Path) -> None:
+    from spverify.trained_leaders.settings import list_settings
+
+    page = (repo_root / "docs/settings.md").read_text(encoding="utf-8")
+    ships = re.findall(r"^\| \[S\d\].*\| ([^|]*) \| ships[^|]*\|$", page, re.MULTILINE)
+    assert {name for names in ships for name in re.findall(r"`([^`]+)`", names)} == set(list_settings())
