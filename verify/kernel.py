@@ -414,9 +414,11 @@ def strategic_form_holds(
     def search(depth: int, totals: list[list[int]]) -> bool:
         nonlocal nodes
         nodes += 1
+        if nodes > max_nodes:
+            return False
         if sum(map(max, totals)) <= limit:
             return True
-        if depth == len(order) or nodes > max_nodes:
+        if depth == len(order):
             return False
         i, t = order[depth]
         affected = [types for types in live if types[i] == t]
