@@ -1,0 +1,325 @@
+"""Smallest and largest value of an objective over the epsilon-BCCE of a game, each side ending in certificates.
+
+Theory T4 (the three sets) and T5 (what proves what). Solvers search; the kernel decides: every number returned here
+is one that `Certificate.recheck` accepted, so a solver's error can widen a range but never make it false.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..verify.certificate import (
+    Certificate,
+    attained_certificate,
+    exact_objective,
+    outer_certificate,
+    round_multipliers,
+)
+from ..verify.errors import FormatError, PlayError, UsageError
+from ..verify.game import BayesianGame
+from ..verify.kernel import SETS, exact_gap, objective_tensor
+from ..verify.plain import Tensor, parse_number
+from ..verify.play import ConditionalPlay, MixturePlay, PlanPlay, Play, exact
+from ..verify.regret import dual_payoff
+from .arrays import Problem
+from .plans import best_profile, masked
+from .search import PlanPool, Proposal, search_cells, search_plans
+
+PROOF_NODES = 100_000
+"""Longest strategic-form search that a certificate may ask of the kernel."""
+
+NS_COLUMNS = 30_000
+"""Up to here the non-signalling set is tried where the strategic form cannot be proved."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One end of a range.
+
+    Attributes:
+        outer: no member of the epsilon-set is worth more (for the minimum: less), exactly.
+        inner: what the best play found is worth, exactly; None if none was found.
+        inner_gap: that play's exact gap. ``inner`` bounds the true optimum only if this is at most epsilon.
+        certificate: proves ``outer``.
+        inner_certificate: proves ``inner`` and bounds ``inner_gap``.
+        method: how this side was found and proved, in words.
+    """
+
+    outer: Fraction
+    inner: Fraction | None
+    inner_gap: Fraction | None
+    certificate: Certificate
+    inner_certificate: Certificate | None
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class EquilibriumRange:
+    """The proved interval of an objective over an equilibrium set.
+
+    Attributes:
+        objective: ``leader``, ``welfare``, ``player:I`` or ``custom``.
+        equilibrium_set: ``sf``, ``ns`` or ``tc``.
+        epsilon: largest allowed interim regret, payoff units.
+        min, max: the two ends: ``min.outer <= true minimum`` and ``true maximum <= max.outer``.
+        proved: the kernel accepted both ends, and both have a play whose gap is at most epsilon + 1e-9.
+        method: how it was done, in words.
+        seconds: wall time.
+    """
+
+    objective: str
+    equilibrium_set: str
+    epsilon: Fraction
+    min: Side
+    max: Side
+    proved: bool
+    method: str
+    seconds: float
+
+
+def equilibrium_range(
+    game: BayesianGame,
+    *,
+    objective: str | npt.ArrayLike = "leader",
+    equilibrium_set: str | None = None,
+    epsilon: Fraction | float | str = 0,
+    seconds: float = 60.0,
+    progress: Progress | None = None,
+) -> EquilibriumRange:
+    """Smallest and largest value of an objective over the epsilon-BCCE of a game (theory T4, T5).
+
+    Args:
+        game: the followers' game.
+        objective: ``leader``, ``welfare``, ``player:I``, or an array with axes (types.., actions..) or 1.
+        equilibrium_set: ``sf`` (strategic form, what independent learners converge to; the default), ``ns``
+            (non-signalling, contains it) or ``tc`` (type-conditional, contains both).
+        epsilon: largest allowed interim regret, payoff units; a string or Fraction is exact.
+        seconds: time for the searches. When it is spent, what is proved by then is returned, wider.
+        progress: called with a line of text now and then.
+
+    Returns:
+        The range; both ends carry certificates that the kernel accepted.
+
+    Raises:
+        UsageError: an unknown objective or set, or a negative epsilon.
+
+    Example:
+        >>> from spverify.verify.game import BayesianGame
+        >>> chicken = BayesianGame([[1]], [[[[[6, 2], [7, 0]]]], [[[[6, 7], [2, 0]]]]])
+        >>> found = equilibrium_range(chicken, objective="welfare", equilibrium_set="tc")
+        >>> found.min.outer, found.max.outer, found.max.inner, found.proved
+        (Fraction(36, 5), Fraction(21, 2), Fraction(21, 2), True)
+    """
+    start = monotonic()
+    which = equilibrium_set or "sf"
+    if which not in SETS:
+        raise UsageError(f"expected the equilibrium set sf, ns or tc, got {equilibrium_set!r}")
+    eps = _epsilon(epsilon)
+    values = game.objective(objective)
+    name = objective if isinstance(objective, str) else "custom"
+    tensor = objective_tensor(game.plain, name) if isinstance(objective, str) else exact_objective(values, game)
+    pool = PlanPool()
+    sides = {}
+    for share, sense in ((0.5, "upper"), (1.0, "lower")):
+        deadline = monotonic() + share * max(0.0, start + seconds - monotonic())
+        told = None if progress is None else _prefixed(progress, "largest" if sense == "upper" else "smallest")
+        problem = Problem(game, tensor, values, sense, eps)
+        aim = tensor if name == "custom" else name
+        sides[sense] = _side(problem, aim, which, deadline, pool, told)
+    # 1e-9 of slack is meant for payoffs of order 1; smaller payoffs get less
+    largest = max(game.payoff_range(i) for i in range(game.n_players))
+    tolerance = Fraction(1, 10**9) * min(Fraction(1), Fraction(largest))
+    proved = all(side.inner_gap is not None and side.inner_gap <= eps + tolerance for side in sides.values())
+    method = f"max: {sides['upper'].method}; min: {sides['lower'].method}"
+    return EquilibriumRange(name, which, eps, sides["lower"], sides["upper"], proved, method, monotonic() - start)
+
+
+def range_curve(
+    game: BayesianGame,
+    epsilons: Iterable[Fraction | float | str],
+    *,
+    objective: str | npt.ArrayLike = "leader",
+    equilibrium_set: str | None = None,
+    seconds: float = 60.0,
+    progress: Progress | None = None,
+) -> list[EquilibriumRange]:
+    """`equilibrium_range` for several epsilons, the time shared among them (theory T9: selection risk as a curve)."""
+    start, grid = monotonic(), list(epsilons)
+    out = []
+    for k, epsilon in enumerate(grid):
+        left = max(0.0, start + seconds - monotonic()) / (len(grid) - k)
+        found = equilibrium_range(
+            game,
+            objective=objective,
+            equilibrium_set=equilibrium_set,
+            epsilon=epsilon,
+            seconds=left,
+            progress=progress,
+        )
+        out.append(found)
+    return out
+
+
+def _epsilon(value: Fraction | float | str) -> Fraction:
+    try:
+        epsilon = parse_number(value.item() if isinstance(value, np.generic) else value, "epsilon")
+    except FormatError as error:
+        raise UsageError(error.message, field="epsilon") from None
+    if epsilon < 0:
+        raise UsageError(f"expected a number that is not negative, got {float(epsilon):g}", field="epsilon")
+    return epsilon
+
+
+def _prefixed(progress: Progress, word: str) -> Progress:
+    return lambda text: progress(f"{word} value: {text}")
+
+
+# ------------------------------------------------------------------------------- from a search to a proved side
+
+
+def _side(
+    problem: Problem, aim: str | Tensor, which: str, deadline: float, pool: PlanPool, progress: Progress | None
+) -> Side:
+    game, court = problem.game, _Court(problem, aim, which)
+    # with one joint type, or one player, the three sets are the same
+    alike = game.prior.size == 1 or game.n_players == 1
+    found = Proposal()
+    try:
+        if which == "sf" and not alike:
+            found = search_plans(problem, deadline=deadline, pool=pool, progress=progress)
+            if progress:
+                progress("the kernel replays the proof")
+            if not court.strategic(found, deadline):
+                court.outside(found, deadline, progress)
+        else:
+            found = search_cells(problem, signalling=which != "ns" or alike, deadline=deadline, progress=progress)
+            court.multipliers(found)
+    except KeyboardInterrupt:
+        found.method += ", interrupted"
+    certificate = court.outer()
+    inner, gap = court.inner([_as_set(play, game, which) for play in found.plays])
+    return Side(certificate.value, inner.value if inner else None, gap, certificate, inner, found.method.strip(", "))
+
+
+def _as_set(play: Play, game: BayesianGame, which: str) -> Play:
+    """A conditional play of one joint type or one player in a form that shows it to be of the strategic form."""
+    if which != "sf" or not isinstance(play, ConditionalPlay):
+        return play
+    sigma = np.array(play.sigma, dtype=object)
+    if game.n_players == 1:
+        return MixturePlay([Fraction(1)], [sigma[None].tolist()])
+    flat = sigma.reshape(-1)
+    used = np.flatnonzero(flat > 0)
+    if not isinstance(flat[used[0]], Fraction | int):
+        flat = flat.astype(float)
+    actions = np.unravel_index(used, game.action_shape)
+    return PlanPlay(flat[used].tolist(), [a[:, None] for a in actions])
+
+
+class _Court:
+    """Collects what the kernel accepts about one side, and picks the best of it."""
+
+    def __init__(self, problem: Problem, aim: str | Tensor, which: str) -> None:
+        self.problem, self.game, self.which, self.aim = problem, problem.game, which, aim
+        self.sense = "upper" if problem.sign > 0 else "lower"
+        self.accepted: list[Certificate] = []
+
+    def _try(self, **evidence: Any) -> bool:
+        certificate = outer_certificate(
+            self.game,
+            sense=self.sense,
+            equilibrium_set=self.which,
+            objective=self.aim,
+            epsilon=self.problem.epsilon,
+            **evidence,
+        )
+        if certificate.recheck(self.game).accepted:
+            self.accepted.append(certificate)
+            return True
+        return False
+
+    def multipliers(self, found: Proposal) -> None:
+        """Bounds that multipliers prove at once, by a maximum at each joint type."""
+        for multipliers, potentials in found.proofs:
+            self._try(multipliers=multipliers, potentials=potentials)
+
+    def outer(self) -> Certificate:
+        """The best accepted bound; multipliers of zero prove the most that any play could be worth."""
+        if not self.accepted:
+            zero = [np.zeros(mask.shape) for mask in self.game.feasible]
+            self._try(multipliers=zero)
+        return min(self.accepted, key=lambda certificate: self.problem.sign * certificate.value)
+
+    def inner(self, plays: list[Play]) -> tuple[Certificate | None, Fraction | None]:
+        """The first play that the kernel accepts as a member of the set, with its exact gap."""
+        for play in plays:
+            try:
+                plain = exact(play, self.game)
+            except PlayError:
+                continue
+            certificate = attained_certificate(
+                self.game, play, objective=self.aim, epsilon=self.problem.epsilon, equilibrium_set=self.which
+            )
+            if certificate.recheck(self.game).accepted:
+                return certificate, exact_gap(self.game.plain, plain)[0]
+        return None, None
+
+    def strategic(self, found: Proposal, deadline: float) -> bool:
+        """Bounds that only the search over strategies proves; False if none as tight as the search found."""
+        for multipliers, value in found.strategic:
+            rows = multipliers if value is not None else round_multipliers(self.game, multipliers)
+            if self._strategic(rows, value, deadline):
+                return True
+        return False
+
+    def _strategic(self, rows: list[tuple[int, int, int, Fraction]], value: Fraction | None, deadline: float) -> bool:
+        problem = self.problem
+        y = [np.zeros(mask.shape) for mask in self.game.feasible]
+        for i, t, a, number in rows:
+            y[i][t, a] = float(number) * problem.payoff_scale[i] / problem.objective_scale
+        scaled = problem.scaled
+        c = masked(dual_payoff(scaled, scaled.leader, y), self.game)
+        paid = sum(float(problem.epsilon) / s * float(z.sum()) for s, z in zip(problem.payoff_scale, y, strict=True))
+        if value is not None:
+            limit = (problem.sign * float(value) - problem.objective_low) / problem.objective_scale - paid
+            replay = best_profile(c, self.game, limit=limit + 1e-11, max_nodes=PROOF_NODES, improve=False)
+            return replay.complete and self._try(multipliers=rows, value=value)
+        top = best_profile(c, self.game, limit=-np.inf, deadline=deadline, max_nodes=20 * PROOF_NODES)
+        # a claim further out has a shorter proof: go out until the kernel can follow
+        slack = 2e-10
+        while slack < 0.5:
+            limit = top.bound + slack
+            replay = best_profile(c, self.game, limit=limit, max_nodes=PROOF_NODES, improve=False)
+            if replay.complete:
+                claim = self._outward(limit + paid)
+                return self._try(multipliers=rows, value=claim) and top.complete and slack < 1e-8
+            slack *= 4.0
+        return False
+
+    def _outward(self, scaled: float) -> Fraction:
+        """A short rational just outside a scaled value, in the objective's own units."""
+        low, scale = Fraction(self.problem.objective_low), Fraction(self.problem.objective_scale)
+        grid = Fraction(2) ** (math.frexp(self.problem.objective_scale)[1] - 36)
+        value = low + scale * Fraction(scaled)
+        return self.problem.sign * (math.ceil(value / grid) * grid)
+
+    def outside(self, found: Proposal, deadline: float, progress: Progress | None) -> None:
+        """Bounds over the sets that contain the strategic form, where its own could not be proved."""
+        self.multipliers(found)
+        cells = int(np.prod(self.game.shape))
+        if cells <= NS_COLUMNS:
+            wider = search_cells(self.problem, signalling=False, deadline=deadline + 1.0, progress=progress)
+            found.method += "; bound also from the non-signalling set"
+            self.multipliers(wider)
+        wider = search_cells(self.problem, signalling=True, deadline=deadline + 1.0, progress=progress)
+        self.multipliers(wider)

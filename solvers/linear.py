@@ -1,0 +1,246 @@
+"""Linear programs in doubles (HiGHS) with growing columns, and their bases solved again in rationals (FLINT).
+
+Nothing here is trusted: duals become multipliers that the kernel evaluates, vertices become plays that it assesses.
+Programs are always minimised (``- cost``), at tolerance 1e-9, because HiGHS can flip dual signs when maximising.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from time import monotonic
+from typing import Any
+
+import flint
+import highspy
+import numpy as np
+
+from ..verify.game import FloatArray
+from .arrays import Columns, IntArray
+
+GAP = 1e-9
+"""Objectives are scaled to [0, 1]: an LP is solved when its bound is within this of its value."""
+
+MAX_EXACT = 400
+MAX_BITS = 12_000
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A basic solution: value to be maximised, primal x, row duals (>= 0 for rows <= ), and the basis."""
+
+    value: float
+    x: FloatArray
+    duals: FloatArray
+    basic: IntArray
+    tight: IntArray
+
+
+class Program:
+    """max cost x subject to A x <= bounds (first rows), A x = equal (the rest), x >= 0; columns come in batches."""
+
+    def __init__(self, bounds: FloatArray, equal: FloatArray) -> None:
+        self.highs = highspy.Highs()
+        for name, value in (
+            ("output_flag", False),
+            ("threads", 1),
+            ("primal_feasibility_tolerance", 1e-9),
+            ("dual_feasibility_tolerance", 1e-9),
+            ("presolve", "off"),
+        ):
+            self.highs.setOptionValue(name, value)
+        lower = np.concatenate([np.full(len(bounds), -np.inf), equal])
+        none = np.zeros(0, dtype=np.int32)
+        count = len(lower)
+        upper = np.concatenate([bounds, equal])
+        self.highs.addRows(count, lower, upper, 0, np.zeros(count, dtype=np.int32), none, np.zeros(0))
+        self.n_bounds = len(bounds)
+
+    def add(self, columns: Columns) -> None:
+        """Adds columns; entries below 1e-9 would be dropped by HiGHS and are dropped here."""
+        kept = np.abs(columns.value) >= 1e-9
+        column, row, value = columns.column[kept], columns.row[kept], columns.value[kept]
+        starts = np.searchsorted(column, np.arange(columns.count)).astype(np.int32)
+        zero, top = np.zeros(columns.count), np.full(columns.count, np.inf)
+        self.highs.addCols(
+            columns.count, -np.asarray(columns.cost, float), zero, top, len(row), starts, row.astype(np.int32), value
+        )
+
+    def solve(self, seconds: float) -> Solution | None:
+        """The optimum, or None: infeasible, unbounded or out of time."""
+        # HiGHS counts its own run time over all calls, so the limit moves on
+        self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(seconds, 0.05))
+        self.highs.run()
+        if self.highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return None
+        found, basis = self.highs.getSolution(), self.highs.getBasis()
+        is_basic = highspy.HighsBasisStatus.kBasic
+        basic = np.flatnonzero([status == is_basic for status in basis.col_status])
+        tight = np.flatnonzero([status != is_basic for status in basis.row_status])
+        # after the first solve the basis stays primal feasible when columns come: go on with the primal simplex
+        self.highs.setOptionValue("simplex_strategy", 4)
+        value = -self.highs.getInfo().objective_function_value
+        return Solution(value, np.array(found.col_value), -np.array(found.row_dual), basic, tight)
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """What column generation ended with.
+
+    Attributes:
+        solution: the last master's solution over `keys`; None if no feasible play was found in time.
+        keys: the pool, one row an identified column.
+        duals: row duals of the best bound seen, whether or not the search came to an end.
+        bound: what they prove, as the oracle reckons in doubles.
+        converged: whether bound and value met.
+    """
+
+    solution: Solution | None
+    keys: IntArray
+    duals: FloatArray
+    bound: float
+    converged: bool
+
+
+Oracle = Callable[[FloatArray], tuple[IntArray, float]]
+
+
+def generate(
+    bounds: FloatArray,
+    n_masses: int,
+    pool: IntArray,
+    columns_of: Callable[[IntArray], Columns],
+    oracle: Oracle,
+    deadline: float,
+    progress: Callable[[str], None] | None = None,
+) -> Generated:
+    """Column generation: a master over a pool of columns, grown by an oracle until the bound meets the value.
+
+    Args:
+        bounds: right-hand sides of the regret rows.
+        n_masses: number of rows "= 1" after them.
+        pool: keys of the first columns, one row each.
+        columns_of: the columns of some keys.
+        oracle: takes row duals, returns keys of improving columns (perhaps none) and the bound the duals prove.
+        deadline: `time.monotonic` value at which to stop with what is known.
+        progress: told the state of the search in words.
+
+    Until the master is feasible, every regret row may be exceeded at a price; the price grows if it is still paid
+    when the oracle has nothing left to offer.
+    """
+    price: float | None = 4.0
+    best_bound, best_duals = np.inf, np.zeros(len(bounds) + n_masses)
+    program = _master(bounds, n_masses, columns_of(pool), price)
+    solution: Solution | None = None
+    try:
+        while monotonic() < deadline:
+            current = program.solve(deadline - monotonic())
+            if current is None:
+                break
+            paid = float(current.x[: len(bounds)].sum()) if price else 0.0
+            if price and paid <= 1e-9:
+                # feasible: start over without the priced slacks, so that the last basis is one of true columns
+                program = _master(bounds, n_masses, columns_of(pool), None)
+                clean = program.solve(deadline - monotonic())
+                if clean is not None:
+                    price, current = None, clean
+                else:
+                    program = _master(bounds, n_masses, columns_of(pool), price)
+                    current = program.solve(deadline - monotonic()) or current
+            if price is None:
+                solution = current
+            new, bound = oracle(current.duals)
+            if bound < best_bound:
+                best_bound, best_duals = bound, current.duals
+            if progress:
+                value = f"{current.value:.6f}" if price is None else "not yet feasible"
+                progress(f"{len(pool)} columns, value {value}, bound {best_bound:.6f} (scaled)")
+            if price is None and best_bound - current.value <= GAP:
+                return Generated(solution, pool, best_duals, best_bound, True)
+            if len(new):
+                new = _unseen(new, pool)
+            if not len(new):
+                if price is None or price > 1e9:
+                    break
+                price *= 16.0
+                program = _master(bounds, n_masses, columns_of(pool), price)
+                continue
+            pool = np.concatenate([pool, new])
+            program.add(columns_of(new))
+    except KeyboardInterrupt:
+        if progress:
+            progress("interrupted; going on with what is known")
+    return Generated(solution, pool, best_duals, best_bound, False)
+
+
+def _master(bounds: FloatArray, n_masses: int, columns: Columns, price: float | None) -> Program:
+    program = Program(bounds, np.ones(n_masses))
+    if price is not None:
+        each = np.arange(len(bounds))
+        program.add(Columns(np.full(len(bounds), -price), each, each, np.full(len(bounds), -1.0)))
+    program.add(columns)
+    return program
+
+
+def _unseen(new: IntArray, pool: IntArray) -> IntArray:
+    """Rows of ``new`` that are not in ``pool``, each once."""
+    known = {row.tobytes() for row in np.ascontiguousarray(pool)}
+    out = []
+    for row in np.ascontiguousarray(new):
+        if row.tobytes() not in known:
+            known.add(row.tobytes())
+            out.append(row)
+    return np.array(out, dtype=np.int64).reshape(-1, pool.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Vertex:
+    """A basic solution in rationals: x of the basic columns, and duals of the tight rows by row number."""
+
+    x: list[Fraction]
+    duals: dict[int, Fraction]
+
+
+def exact_vertex(columns: Columns, tight: IntArray, right: dict[int, Fraction]) -> Vertex | None:
+    """Solves a basis exactly: tight rows times basic columns, both ways (engines: exact proofs are cheap).
+
+    Args:
+        columns: the basic columns in integers.
+        tight: numbers of the tight rows, as many as columns.
+        right: right-hand sides of the tight rows that are not 0.
+
+    Returns:
+        None if the basis is singular or the numbers grow past what a certificate should hold.
+    """
+    size = columns.count
+    if size == 0 or size > MAX_EXACT or len(tight) != size:
+        return None
+    where = {int(r): k for k, r in enumerate(tight)}
+    matrix = [[0] * size for _ in range(size)]
+    for c, r, value in zip(columns.column.tolist(), columns.row.tolist(), columns.value.tolist(), strict=True):
+        if r in where:
+            matrix[where[r]][c] = int(value)
+    if _bits(matrix) > MAX_BITS:
+        return None
+    scale = 1
+    for value in right.values():
+        scale = scale * value.denominator // np.gcd(scale, value.denominator)
+    vector = [[int(right.get(int(r), Fraction(0)) * scale)] for r in tight]
+    try:
+        square = flint.fmpz_mat(matrix)
+        x = square.solve(flint.fmpz_mat(vector))
+        z = square.transpose().solve(flint.fmpz_mat([[int(cost)] for cost in columns.cost]))
+    except ZeroDivisionError:
+        return None
+    primal = [_fraction(x[k, 0]) / scale for k in range(size)]
+    return Vertex(primal, {int(r): _fraction(z[k, 0]) for k, r in enumerate(tight)})
+
+
+def _bits(matrix: list[list[int]]) -> float:
+    """Hadamard's bound on the bits of the determinant: how long the numbers of a vertex can get."""
+    return float(sum(0.5 * np.log2(max(1.0, float(sum(v * v for v in row)))) for row in matrix))
+
+
+def _fraction(value: Any) -> Fraction:
+    return Fraction(int(value.p), int(value.q))

@@ -1,0 +1,270 @@
+"""The searches behind a range: which multipliers might prove a bound, and which plays might attain it.
+
+`search_cells` serves the type-conditional and non-signalling sets (theory T4), `search_plans` the strategic form. What
+they return is only proposed; `bounds.py` has the kernel decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from ..verify.game import BayesianGame, FloatArray
+from ..verify.plain import tensor
+from ..verify.play import ConditionalPlay, PlanPlay, Play
+from ..verify.regret import dual_payoff
+from .arrays import IntArray, Problem
+from .linear import GAP, Program, Vertex, exact_vertex, generate
+from .plans import alternate, best_profile, masked, plan_columns, random_profiles, unpack
+from .polytope import CellProgram, cells_of, round_non_signalling
+
+DIRECT_COLUMNS = 3_000
+"""Up to here one linear program over all cells beats column generation (measured)."""
+
+EXACT_CELLS = 20_000
+"""Up to here a play over all cells is written down in rationals."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Proposal:
+    """What a search hands to the kernel.
+
+    Attributes:
+        proofs: (multipliers, potentials or None), each perhaps proving a bound over the set.
+        profiles: for the strategic form, multipliers (exact rows or arrays) and the value that the strategic-form
+            search should prove with them, as the float it is near to (scaled), or exactly.
+        plays: plays that may attain it.
+        method: how, in words.
+    """
+
+    proofs: list[tuple[Any, Any]] = field(default_factory=list)
+    plays: list[Play] = field(default_factory=list)
+    strategic: list[tuple[Any, Fraction | None]] = field(default_factory=list)
+    method: str = ""
+
+
+# ------------------------------------------------------------------------------- cells: TC and NS
+
+
+def search_cells(problem: Problem, *, signalling: bool, deadline: float, progress: Progress | None) -> Proposal:
+    """Best sigma(a | types) over the type-conditional (``signalling``) or the non-signalling set, with its duals."""
+    game = problem.game
+    program = CellProgram(game, problem.rows, problem.n_regrets, signalling=signalling)
+    cells = cells_of(game, everywhere=not signalling)
+    columns = lambda keys: program.columns(problem.arrays, keys[:, 0])  # noqa: E731
+    out = Proposal()
+    if len(cells) <= DIRECT_COLUMNS or not signalling:
+        out.method = f"one linear program over {len(cells)} cells"
+        keys = cells[:, None]
+        masses = np.zeros(program.n_rows - problem.n_regrets)
+        masses[: program.n_masses] = 1.0
+        whole = Program(problem.bounds, masses)
+        whole.add(columns(keys))
+        if progress:
+            progress(f"solving a linear program of {program.n_rows} rows and {len(cells)} columns")
+        solution = whole.solve(deadline - monotonic())
+        duals = solution.duals if solution else None
+    else:
+        oracle = _CellOracle(problem, program, cells)
+        found = generate(problem.bounds, program.n_masses, oracle.first(), columns, oracle, deadline, progress)
+        solution, keys, duals = found.solution, found.keys, found.duals
+        out.method = f"column generation over {len(cells)} cells, {len(keys)} used"
+        out.method += "" if found.converged else ", stopped early"
+    if duals is None:
+        out.method += ", not solved in time"
+        return out
+    if solution is not None:
+        basis = program.columns(problem.integers, keys[solution.basic, 0])
+        vertex = _vertex(problem, program.n_masses, basis, solution.tight)
+        if vertex is not None:
+            potentials = None if signalling else _exact_potentials(problem, program, vertex)
+            out.proofs.append((problem.exact_rows(vertex.duals), potentials))
+            if min(vertex.x) >= 0 and int(np.prod(game.shape)) <= EXACT_CELLS:
+                out.plays.append(ConditionalPlay(_sigma(problem, keys[solution.basic, 0], vertex.x).tolist()))
+                out.method += ", vertex exact"
+        if not out.plays:
+            sigma = _float_sigma(problem, keys[:, 0], solution.x)
+            out.plays.append(ConditionalPlay(sigma if signalling else round_non_signalling(game, sigma).tolist()))
+    potentials = None if signalling else [-f * problem.objective_scale for f in program.potentials(duals)]
+    out.proofs.append((problem.multipliers(duals), potentials))
+    return out
+
+
+class _CellOracle:
+    """Prices all cells at once by contraction and offers the best few of each joint type."""
+
+    def __init__(self, problem: Problem, program: CellProgram, cells: IntArray, each: int = 6) -> None:
+        self.problem, self.each = problem, each
+        game = problem.game
+        self.live = np.flatnonzero(game.prior.ravel() > 0)
+        self.masses = program.mass.ravel()[self.live]
+        self.width = int(np.prod(game.action_shape))
+
+    def _priced(self, multipliers: list[FloatArray]) -> FloatArray:
+        scaled = self.problem.scaled
+        c = masked(dual_payoff(scaled, scaled.leader, multipliers), self.problem.game)
+        return c.reshape(-1, self.width)[self.live]
+
+    def first(self) -> IntArray:
+        """The cells with the largest objective."""
+        zero = [np.zeros(rows.shape) for rows in self.problem.rows]
+        return self._keys(self._priced(zero), self.each, None)
+
+    def _keys(self, c: FloatArray, each: int, floor: FloatArray | None) -> IntArray:
+        each = min(each, self.width)
+        top = np.argpartition(c, self.width - each, axis=1)[:, self.width - each :]
+        value = np.take_along_axis(c, top, axis=1)
+        good = np.isfinite(value) if floor is None else value > floor[:, None]
+        return (self.live[:, None] * self.width + top)[good][:, None]
+
+    def __call__(self, duals: FloatArray) -> tuple[IntArray, float]:
+        c = self._priced([np.maximum(y, 0.0) for y in self.problem.split(duals)])
+        bound = float(self.problem.bounds @ np.maximum(duals[: self.problem.n_regrets], 0.0) + c.max(axis=1).sum())
+        return self._keys(c, self.each, duals[self.masses] + 0.1 * GAP / len(self.live)), bound
+
+
+def _vertex(problem: Problem, n_masses: int, columns: Any, tight: IntArray) -> Vertex | None:
+    right = {}
+    for r in tight.tolist():
+        if r < problem.n_regrets:
+            right[r] = problem.epsilon * problem.row_units[r]
+        elif r < problem.n_regrets + n_masses:
+            right[r] = Fraction(1)
+    return exact_vertex(columns, tight, right)
+
+
+def _exact_potentials(problem: Problem, program: CellProgram, vertex: Vertex) -> list[Any]:
+    duals = np.zeros(program.n_rows, dtype=object)
+    for r, value in vertex.duals.items():
+        duals[r] = -value / problem.objective_unit
+    return [tensor([Fraction(v) for v in f.ravel().tolist()], f.shape) for f in program.potentials(duals)]
+
+
+def _default_rows(game: BayesianGame, dtype: Any) -> Any:
+    """sigma with each joint type's first feasible joint action, one row a joint type."""
+    cells = np.broadcast_to(game.feasible_cells, game.shape).reshape(game.prior.size, -1)
+    sigma = np.zeros(cells.shape, dtype=dtype)
+    sigma[np.arange(len(cells)), cells.argmax(axis=1)] = 1
+    return sigma
+
+
+def _sigma(problem: Problem, cells: IntArray, x: list[Fraction]) -> Any:
+    """The exact sigma with the given masses on cells; joint types without any take their first feasible action."""
+    game = problem.game
+    sigma = _default_rows(game, object)
+    used = np.unique(cells // sigma.shape[1])
+    sigma[used] = 0
+    sigma.ravel()[cells] = x
+    return sigma.reshape(game.shape)
+
+
+def _float_sigma(problem: Problem, cells: IntArray, x: FloatArray) -> FloatArray:
+    """The same in doubles, clipped and with each joint type's masses summing to 1."""
+    game = problem.game
+    sigma = _default_rows(game, float)
+    mass = np.zeros(sigma.shape)
+    mass.ravel()[cells] = np.maximum(x, 0.0)
+    total = mass.sum(axis=1, keepdims=True)
+    return np.where(total > 0.5, mass / np.where(total > 0, total, 1.0), sigma).reshape(game.shape)
+
+
+# ------------------------------------------------------------------------------- plans: SF
+
+
+@dataclass
+class PlanPool:
+    """Profiles worth keeping from one side of a range to the other; a profile is a profile whatever the objective."""
+
+    keys: IntArray | None = None
+
+
+def search_plans(problem: Problem, *, deadline: float, pool: PlanPool, progress: Progress | None) -> Proposal:
+    """Best distribution over pure strategy profiles, by column generation with exact pricing."""
+    game = problem.game
+    oracle = _PlanOracle(problem, deadline)
+    columns = lambda keys: plan_columns(problem.arrays, problem.rows, problem.n_regrets, keys)  # noqa: E731
+    first = oracle.first() if pool.keys is None else np.concatenate([pool.keys, oracle.first()])
+    first = np.unique(first, axis=0)
+    found = generate(problem.bounds, 1, first, columns, oracle, deadline, progress)
+    pool.keys = found.keys
+    out = Proposal(method=f"column generation over strategy profiles, {len(found.keys)} used")
+    out.method += "" if found.converged else ", stopped early"
+    solution = found.solution
+    if solution is not None:
+        pool.keys = found.keys[np.unique(np.concatenate([np.flatnonzero(solution.x > 0), solution.basic]))]
+        keys = found.keys[solution.basic]
+        exact = plan_columns(problem.integers, problem.rows, problem.n_regrets, keys)
+        vertex = _vertex(problem, 1, exact, solution.tight)
+        if vertex is not None:
+            value = _vertex_value(problem, vertex)
+            if found.converged and all(z >= 0 for r, z in vertex.duals.items() if r < problem.n_regrets):
+                out.strategic.append((problem.exact_rows(vertex.duals), value))
+            if min(vertex.x) >= 0:
+                used = [k for k, x in enumerate(vertex.x) if x > 0]
+                out.plays.append(PlanPlay([vertex.x[k] for k in used], unpack(keys[used], game.type_shape)))
+                out.method += ", vertex exact"
+        if not out.plays:
+            kept = np.flatnonzero(solution.x > 1e-12)
+            weights = solution.x[kept] / solution.x[kept].sum()
+            out.plays.append(PlanPlay(weights, unpack(found.keys[kept], game.type_shape)))
+    if np.isfinite(found.bound):
+        out.strategic.append((problem.multipliers(found.duals), None))
+    out.proofs.append((problem.multipliers(found.duals), None))
+    return out
+
+
+def _vertex_value(problem: Problem, vertex: Vertex) -> Fraction:
+    """The vertex's value from its duals: epsilon times the multipliers, and the dual of the mass row."""
+    regrets = sum((z * problem.row_units[r] for r, z in vertex.duals.items() if r < problem.n_regrets), Fraction(0))
+    mass = vertex.duals.get(problem.n_regrets, Fraction(0))
+    return problem.sign * (problem.epsilon * regrets + mass) / problem.objective_unit
+
+
+class _PlanOracle:
+    """Prices profiles: best replies from many starts, and branch and bound once those find nothing more."""
+
+    def __init__(self, problem: Problem, deadline: float, starts: int = 24, each: int = 12) -> None:
+        self.problem, self.deadline, self.starts, self.each = problem, deadline, starts, each
+        self.rng = np.random.default_rng(0)
+        self.recent: IntArray | None = None
+
+    def _priced(self, multipliers: list[FloatArray]) -> FloatArray:
+        scaled = self.problem.scaled
+        return masked(dual_payoff(scaled, scaled.leader, multipliers), self.problem.game)
+
+    def _local(self, c: FloatArray) -> tuple[IntArray, FloatArray]:
+        game = self.problem.game
+        starts = random_profiles(game, self.starts, self.rng)
+        if self.recent is not None:
+            starts = np.concatenate([self.recent, starts])
+        keys, values = alternate(c, starts, game)
+        keys, first = np.unique(keys, axis=0, return_index=True)
+        order = np.argsort(-values[first], kind="stable")[: self.each]
+        self.recent = keys[order]
+        return keys[order], values[first][order]
+
+    def first(self) -> IntArray:
+        """Locally best profiles for the objective alone."""
+        return self._local(self._priced([np.zeros(rows.shape) for rows in self.problem.rows]))[0]
+
+    def __call__(self, duals: FloatArray) -> tuple[IntArray, float]:
+        problem = self.problem
+        regrets = np.maximum(duals[: problem.n_regrets], 0.0)
+        c = self._priced([np.maximum(y, 0.0) for y in problem.split(duals)])
+        paid = float(problem.bounds @ regrets)
+        mass = float(duals[problem.n_regrets])
+        floor = mass + 0.5 * GAP
+        keys, values = self._local(c)
+        good = values > floor
+        if good.any():
+            return keys[good], np.inf
+        found = best_profile(c, problem.game, limit=floor, deadline=self.deadline)
+        new = np.zeros((0, keys.shape[1]), dtype=np.int64) if found.profile is None else found.profile
+        return new, found.bound + paid
