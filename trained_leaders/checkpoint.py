@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..verify.errors import SettingError
 from ..verify.formats import write_atomic
 from .leader_file import FORMAT, VERSION, LeaderFile, check_document, parse_leader_bytes, read_leader
-from .settings import ExactRows, Setting, exact_rows, get_setting, table_rows
+from .settings import Setting, exact_rows, get_setting, rows_as_text, table_rows
 
 __all__ = ["LeaderFile", "read_leader", "save_leader_table", "write_leader"]
 
@@ -99,8 +99,3 @@ def save_leader_table(
         rows = exact_rows(world, mechanism)
         policy = {"kind": "table", "leader_action": "mixture", "rows": rows_as_text(rows)}
     write_leader(path, setting=world, policy=policy, training=training, claims=claims)
-
-
-def rows_as_text(rows: ExactRows) -> list[list[str]]:
-    """Exact rows as "p/q" texts, the form leader files and JSON documents hold."""
-    return [[str(p) for p in row] for row in rows]

@@ -225,3 +225,8 @@ def reject_unknown(name: str, parameters: Mapping[str, Any], known: Sequence[str
         if key not in known:
             offer = f"it has {', '.join(known)}" if known else "it has none"
             raise SettingError(f"setting {name!r} has no parameter {key!r}; {offer}")
+
+
+def rows_as_text(rows: ExactRows) -> list[list[str]]:
+    """Exact rows as "p/q" texts, the form leader files and JSON documents hold."""
+    return [[str(p) for p in row] for row in rows]

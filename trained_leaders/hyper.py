@@ -1,0 +1,117 @@
+"""Every hyper-parameter of training in one dataclass, with defaults by the size of the setting. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..verify.errors import UsageError
+from .responses import READOUTS
+from .settings import Followers, Setting
+
+MODES = ("ppo", "basic", "search")
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """How a leader is trained.
+
+    Args:
+        mode: "ppo", episode-level policy gradient; "basic", the paper's ablation that hides the response phase from
+            the learner (it becomes myopic); "search", cross-entropy search over tables, without a network.
+        leader_action: "pure" or "mixture".
+        objective: "robust", the least over horizons of value - gap_weight * gap; or "episode", the plain return.
+        readout: how the followers of the reward phase play: "argmax", "last" or "empirical".
+        updates, epsilon, types, opponents: the followers (theory T7).
+        horizons: multiples of `updates` that the robust objective looks at.
+        gap_weight: price of one unit of follower regret in the robust objective.
+        reward_plays: plays of the reward phase; 0 takes the exact expectation.
+        iterations, batch, restarts: updates of the networks in one start, episodes for each, independent starts.
+            Starts end early when a proven bound of the setting is reached.
+        hidden, activation, lr, clip, epochs, minibatch, entropy: networks and PPO; `entropy` falls to 0 linearly.
+        critic: a critic on the full state; otherwise the mean return is the baseline.
+        grid: mixtures are committed to in multiples of 1 / grid.
+        elite, smoothing, floor: cross-entropy search.
+        evaluation_runs: response phases behind each reported figure.
+    """
+
+    mode: str = "ppo"
+    leader_action: str = "pure"
+    objective: str = "robust"
+    readout: str = "argmax"
+    updates: int = 100
+    epsilon: float = 0.1
+    types: str = "sampled"
+    opponents: str = "sampled"
+    horizons: tuple[int, ...] = (1, 10, 100)
+    gap_weight: float = 1.0
+    reward_plays: int = 0
+    iterations: int = 60
+    batch: int = 128
+    restarts: int = 4
+    hidden: tuple[int, ...] = (32,)
+    activation: str = "relu"
+    lr: float = 0.01
+    clip: float = 0.2
+    epochs: int = 4
+    minibatch: int = 1024
+    entropy: float = 0.02
+    critic: bool = True
+    grid: int = 1000
+    elite: float = 0.05
+    smoothing: float = 0.7
+    floor: float = 0.01
+    evaluation_runs: int = 16
+
+    def __post_init__(self) -> None:
+        choices: dict[str, Sequence[str]] = {
+            "mode": MODES,
+            "leader_action": ("pure", "mixture"),
+            "objective": ("robust", "episode"),
+            "readout": READOUTS,
+            "activation": ("relu", "tanh"),
+        }
+        for field, allowed in choices.items():
+            if getattr(self, field) not in allowed:
+                raise UsageError(f"{field} must be one of {', '.join(allowed)}, got {getattr(self, field)!r}")
+        for field in ("updates", "iterations", "batch", "restarts", "epochs", "minibatch", "grid", "evaluation_runs"):
+            if getattr(self, field) < 1:
+                raise UsageError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if self.mode == "search" and self.leader_action != "pure":
+            raise UsageError("mode 'search' looks for pure tables; train mixtures with mode 'ppo'")
+
+    @property
+    def followers(self) -> Followers:
+        return Followers(self.updates, self.epsilon, self.types, self.opponents)
+
+    def document(self) -> dict[str, Any]:
+        """Plain values for the training record."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def default_hyper(setting: Setting, *, leader_action: str = "pure", mode: str = "ppo", quick: bool = False) -> Hyper:
+    """Defaults by the number of choices the leader has; `quick` trains about an eighth as long."""
+    if leader_action not in setting.leader_actions:
+        offer = " or ".join(setting.leader_actions)
+        raise UsageError(f"{setting.name}: the leader's action must be {offer}, got {leader_action!r}")
+    follow = setting.followers
+    hyper = Hyper(
+        mode=mode,
+        leader_action=leader_action,
+        updates=follow.updates,
+        epsilon=follow.epsilon,
+        types=follow.types,
+        opponents=follow.opponents,
+    )
+    if leader_action == "mixture":
+        hyper = replace(hyper, iterations=150, batch=256, restarts=2, entropy=0.0)
+    elif len(setting.observations) > 4:
+        hyper = replace(hyper, iterations=120, batch=512, restarts=6)
+    if mode == "search":
+        hyper = replace(hyper, iterations=40, batch=1000, restarts=10)
+    if mode == "basic":
+        hyper = replace(hyper, objective="episode", restarts=1)
+    if quick:
+        hyper = replace(hyper, iterations=max(10, hyper.iterations // 4), restarts=max(1, hyper.restarts // 2))
+    return hyper

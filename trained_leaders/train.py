@@ -1,0 +1,421 @@
+"""Training a leader: episode-level policy gradient (PPO) in the Stackelberg POMDP, read from top to bottom.
+
+An iteration draws a batch of tables from the actor, lets followers learn against each, scores the episodes, and moves
+the actor at every (episode, observation) that was asked, with the episode's score as return (engines E6). Starts are
+repeated because single runs stick; what the mode of the policy is worth and what the best sampled table is worth are
+kept apart.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..verify.errors import FormatError, UsageError
+from ..verify.formats import write_atomic
+from .evaluate import Evaluation, evaluate_rows, score_tables, stated_policy
+from .hyper import Hyper
+from .pomdp import REWARD, StackelbergPOMDP
+from .policy import Actor, Critic, MixtureHead, PureHead
+from .search import CrossEntropySearch
+from .settings import Setting
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained leader and what it came to.
+
+    Args:
+        policy, tensors: as stored in a leader file.
+        table: the committed table, action indices (n_obs,) or rows (n_obs, n_actions).
+        evaluation: value and gap for each readout at the training horizon.
+        deployed: "mode" if the policy's mode is the leader, "best sample" if the best table drawn was better.
+        mode_score, best_score: the objective's value for both, setting's units.
+        iterations: iterations done, all starts together; `starts`: how many starts.
+        seconds: wall time.
+        history: one record an iteration.
+    """
+
+    setting: Setting
+    hyper: Hyper
+    seed: int
+    policy: dict[str, Any]
+    tensors: dict[str, NDArray[Any]] = field(repr=False)
+    table: NDArray[Any]
+    evaluation: Evaluation
+    deployed: str
+    mode_score: float
+    best_score: float
+    iterations: int
+    starts: int
+    seconds: float
+    history: list[dict[str, Any]] = field(repr=False)
+
+    def training_record(self, command: str) -> dict[str, Any]:
+        """The `training` part of a leader file."""
+        follow = self.hyper.followers
+        return {
+            "algorithm": "multiplicative-weights followers; "
+            + ("cross-entropy search" if self.hyper.mode == "search" else "episode-level PPO"),
+            "mode": self.hyper.mode,
+            "followers": {
+                "updates": follow.updates,
+                "epsilon": follow.epsilon,
+                "types": follow.types,
+                "opponents": follow.opponents,
+            },
+            "seed": self.seed,
+            "steps": self.iterations * self.hyper.batch,
+            "seconds": round(self.seconds, 2),
+            "versions": {name: version(name) for name in ("spverify", "torch", "numpy")} | {"python": python_version()},
+            "horizon": follow.updates,
+            "readout": self.hyper.readout,
+            "hyper": self.hyper.document(),
+            "command": command,
+            "status": f"deployed {self.deployed}: objective {self.best_score if self.deployed != 'mode' else self.mode_score:.6g}"
+            f" (mode {self.mode_score:.6g}, best sample {self.best_score:.6g}) after {self.starts} start(s)",
+        }
+
+
+class Learner(Protocol):
+    """One start of a training algorithm."""
+
+    def iterate(self, iteration: int) -> tuple[NDArray[Any], NDArray[np.float64], dict[str, float]]:
+        """One iteration: the tables tried, their scores, and figures for the log."""
+
+    def mode(self) -> NDArray[Any]: ...
+
+    def finished(self) -> bool: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load(self, state: dict[str, Any]) -> None: ...
+
+
+class PolicyGradient:
+    """One start of episode-level PPO."""
+
+    def __init__(self, setting: Setting, hyper: Hyper, seed: int, start: int) -> None:
+        self.setting, self.hyper = setting, hyper
+        self._seeds = (seed, start)
+        self._basic = hyper.mode == "basic"
+        self._env = StackelbergPOMDP(setting, hyper.followers, phase_visible=self._basic)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mixed_seed(seed, start))
+            self.actor = Actor(setting.legal, hyper.hidden, hyper.activation)
+            self.critic = Critic(self._env.state_size, max(hyper.hidden, default=32))
+        mixture = hyper.leader_action == "mixture"
+        self.head = MixtureHead(setting.legal, hyper.grid) if mixture else PureHead(setting.legal)
+        parameters = [*self.actor.parameters(), *self.head.parameters(), *self.critic.parameters()]
+        self.optimiser = torch.optim.Adam(parameters, lr=hyper.lr)
+        self._generator = torch.Generator().manual_seed(_mixed_seed(seed, start, 1))
+
+    def iterate(self, iteration: int) -> tuple[NDArray[Any], NDArray[np.float64], dict[str, float]]:
+        hyper = self.hyper
+        with torch.no_grad():
+            logits = self.actor()
+            # The ablation commits to nothing: what it does while followers learn and while it earns are two draws.
+            raw = self.head.draw(logits, hyper.batch * (2 if self._basic else 1), self._generator)
+        tables = self.head.tables(raw)
+        if self._basic:
+            tables = tables.reshape(hyper.batch, 2, *tables.shape[1:])
+            raw = raw.reshape(hyper.batch, 2, *raw.shape[1:])[:, REWARD]
+        scores, episodes = score_tables(
+            self.setting, hyper, tables, rng_seed=_mixed_seed(*self._seeds, 2, iteration), record=True
+        )
+        visits = episodes.first_visits
+        if visits is None:
+            episode, observation = (torch.from_numpy(k) for k in np.nonzero(episodes.visited.any(axis=1)))
+            states = None
+        else:
+            kept = visits.table == (REWARD if self._basic else 0)
+            episode, observation = torch.from_numpy(visits.episode[kept]), torch.from_numpy(visits.observation[kept])
+            states = torch.from_numpy(visits.states[kept]).float() if hyper.critic else None
+        centre, spread = scores.mean(), scores.std() + 1e-8
+        target = torch.from_numpy((scores - centre) / spread).float()[episode]
+        self._improve(raw, episode, observation, states, target, 1 - iteration / hyper.iterations)
+        with torch.no_grad():
+            entropy = float(self.head.entropy(self.actor()))
+        return tables, scores, {"mean": float(centre), "entropy": entropy}
+
+    def _improve(
+        self,
+        raw: Tensor,
+        episode: Tensor,
+        observation: Tensor,
+        states: Tensor | None,
+        target: Tensor,
+        remaining: float,
+    ) -> None:
+        """Several epochs of clipped policy gradient on the batch's decisions."""
+        hyper = self.hyper
+        with torch.no_grad():
+            old = self.head.log_prob(self.actor(), raw)[episode, observation]
+            advantage = target - self.critic(states) if states is not None else target
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        for _ in range(hyper.epochs):
+            order = torch.randperm(len(episode), generator=self._generator)
+            for part in order.split(max(hyper.minibatch, 1 + len(order) // 4)):
+                logits = self.actor()
+                new = self.head.log_prob(logits, raw)[episode[part], observation[part]]
+                ratio = (new - old[part]).exp()
+                clipped = ratio.clamp(1 - hyper.clip, 1 + hyper.clip)
+                loss = -torch.minimum(ratio * advantage[part], clipped * advantage[part]).mean()
+                loss = loss - hyper.entropy * remaining * self.head.entropy(logits)
+                if states is not None:
+                    loss = loss + 0.5 * (self.critic(states[part]) - target[part]).square().mean()
+                self.optimiser.zero_grad()
+                loss.backward()
+                self.optimiser.step()
+
+    def mode(self) -> NDArray[Any]:
+        with torch.no_grad():
+            return self.head.mode(self.actor())
+
+    def finished(self) -> bool:
+        """A pure policy that hardly varies any more will not move."""
+        with torch.no_grad():
+            return self.hyper.leader_action == "pure" and float(self.head.entropy(self.actor())) < 0.01
+
+    def state(self) -> dict[str, Any]:
+        modules = {"actor": self.actor, "head": self.head, "critic": self.critic}
+        copied = {k: {n: v.clone() for n, v in m.state_dict().items()} for k, m in modules.items()}
+        buffer = io.BytesIO()  # a deep copy: Adam's state_dict refers to tensors that change in place
+        torch.save(self.optimiser.state_dict(), buffer)
+        return {**copied, "optimiser": buffer.getvalue(), "generator": self._generator.get_state()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.actor.load_state_dict(state["actor"])
+        self.head.load_state_dict(state["head"])
+        self.critic.load_state_dict(state["critic"])
+        self.optimiser.load_state_dict(torch.load(io.BytesIO(state["optimiser"]), weights_only=True))
+        self._generator.set_state(state["generator"])
+
+
+@dataclass
+class _Progress:
+    """Where a training run stands; everything a resumed run needs besides the learner's own state."""
+
+    start: int = 0
+    iteration: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    best_score: float = -np.inf
+    best_table: NDArray[Any] | None = None
+    mode_score: float = -np.inf
+    mode_state: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(
+    setting: Setting,
+    *,
+    seed: int,
+    hyper: Hyper,
+    progress: Progress | None = None,
+    log: Path | None = None,
+    state_path: Path | None = None,
+    resume: bool = False,
+    save_every: float = 30.0,
+) -> TrainingResult:
+    """Train one leader.
+
+    Args:
+        seed: everything random follows from it.
+        progress: called after each iteration with its record.
+        log: JSON lines, one record an iteration.
+        state_path: where the state is kept, every `save_every` seconds and on Ctrl-C.
+        resume: go on from `state_path`; the result is the same, bit for bit, as without the interruption.
+
+    Raises:
+        FormatError: a state made by other settings, hyper-parameters or seed.
+    """
+    torch.set_num_threads(1)  # tiny networks: more threads only wait for each other (engines E6)
+    run = _TrainingRun(setting, seed, hyper)
+    if resume and state_path is not None and state_path.exists():
+        run.load(state_path)
+    if log is not None:
+        write_atomic(log, "".join(json.dumps(record) + "\n" for record in run.at.history))
+    saved, began, before = time.monotonic(), time.perf_counter(), run.at.seconds
+    snapshot = run.state() if state_path is not None else None
+    try:
+        while not run.done:
+            record = run.step()
+            run.at.seconds = before + time.perf_counter() - began
+            if log is not None:
+                with log.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(record) + "\n")
+            if progress is not None:
+                progress(record)
+            if state_path is not None:
+                snapshot = run.state()
+                if time.monotonic() - saved > save_every:
+                    write_atomic(state_path, snapshot)
+                    saved = time.monotonic()
+    except KeyboardInterrupt:
+        if state_path is not None and snapshot is not None:
+            write_atomic(state_path, snapshot)  # the last whole iteration
+        raise
+    result = run.result()
+    if state_path is not None:
+        state_path.unlink(missing_ok=True)
+    return result
+
+
+class _TrainingRun:
+    def __init__(self, setting: Setting, seed: int, hyper: Hyper) -> None:
+        self.setting, self.seed, self.hyper = setting, seed, hyper
+        self.at = _Progress()
+        self.learner = self._new_learner()
+        self.bound = proven_bound(setting, hyper)
+        self.done = False
+
+    def _new_learner(self) -> Learner:
+        kind = CrossEntropySearch if self.hyper.mode == "search" else PolicyGradient
+        return kind(self.setting, self.hyper, self.seed, self.at.start)
+
+    def step(self) -> dict[str, Any]:
+        """One iteration; begins the next start, or ends, where this one is over."""
+        at, hyper = self.at, self.hyper
+        tables, scores, figures = self.learner.iterate(at.iteration)
+        if hyper.mode != "basic" and scores.max() > at.best_score:
+            # One response phase can be lucky: a sample counts for what it is worth in several others.
+            candidate = tables[scores.argmax()]
+            score = self.score(candidate)
+            if score > at.best_score or at.best_table is None:
+                at.best_score, at.best_table = score, candidate.copy()
+        at.iteration += 1
+        at.total += 1
+        over = at.iteration >= hyper.iterations or self.learner.finished()
+        if over or at.iteration % 5 == 0:
+            score = self.score(self.learner.mode())
+            if score > at.mode_score or at.mode_state is None:
+                at.mode_score, at.mode_state = score, self.learner.state()
+            over = over or score >= self.bound
+        record = {
+            "seed": self.seed, "start": at.start, "iteration": at.iteration, "total": at.total,
+            **figures, "best": at.best_score if np.isfinite(at.best_score) else None, "mode": at.mode_score if np.isfinite(at.mode_score) else None,
+        }  # fmt: skip
+        at.history.append(record)
+        if over:
+            at.start += 1
+            at.iteration = 0
+            self.done = at.start >= hyper.restarts or max(at.best_score, at.mode_score) >= self.bound
+            if not self.done:
+                self.learner = self._new_learner()
+        return record
+
+    def score(self, table: NDArray[Any]) -> float:
+        """The objective for one table: the least over several response phases drawn for this purpose."""
+        repeated = np.repeat(table[None], self.hyper.evaluation_runs, axis=0)
+        if self.hyper.mode == "basic":
+            repeated = np.repeat(repeated[:, None], 2, axis=1)
+        scores, _ = score_tables(self.setting, self.hyper, repeated, rng_seed=evaluation_seed(self.seed), record=False)
+        return float(scores.min() if self.hyper.objective == "robust" else scores.mean())
+
+    def result(self) -> TrainingResult:
+        """The leader: the best mode of all starts, or the best sampled table where that is worth more."""
+        at, hyper = self.at, self.hyper
+        assert at.mode_state is not None
+        self.learner.load(at.mode_state)
+        table, deployed, mode_score = self.learner.mode(), "mode", at.mode_score
+        best_score = at.best_score if at.best_table is not None else mode_score
+        if best_score > mode_score and at.best_table is not None:
+            table, deployed = at.best_table, "best sample"
+        policy, tensors = self._stored(table)
+        evaluation = evaluate_rows(
+            self.setting, table, hyper.followers, runs=hyper.evaluation_runs, rng_seed=evaluation_seed(self.seed)
+        )
+        return TrainingResult(
+            self.setting, hyper, self.seed, policy, tensors, table, evaluation, deployed, mode_score, best_score,
+            at.total, at.start, at.seconds, at.history,
+        )  # fmt: skip
+
+    def _stored(self, table: NDArray[Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The network if it says exactly `table`, having imitated it if need be; else the plain table."""
+        hyper = self.hyper
+        plain = stated_policy(self.setting, table)
+        if not isinstance(self.learner, PolicyGradient):
+            return {"kind": "table", **plain}, {}
+        if not np.array_equal(self.learner.mode(), table):
+            self.learner.actor.imitate(self.learner.head.targets(table))
+        if not np.array_equal(self.learner.mode(), table):
+            return {"kind": "table", **plain}, {}
+        spec = {"kind": "network", "hidden": list(hyper.hidden), "activation": hyper.activation, **plain}
+        if hyper.leader_action == "mixture":
+            spec["grid"] = hyper.grid
+        return spec, self.learner.actor.arrays()
+
+    # --- interruption ---
+
+    def _identity(self) -> str:
+        return json.dumps([self.setting.name, self.setting.parameters, self.seed, self.hyper.document()])
+
+    def state(self) -> bytes:
+        """Everything, as bytes that `load` understands; safe to load."""
+        at = self.at
+        buffer = io.BytesIO()
+        table = None if at.best_table is None else torch.from_numpy(at.best_table)
+        numbers = [at.start, at.iteration, at.total, at.seconds, at.best_score, at.mode_score]
+        torch.save(
+            {
+                "identity": self._identity(), "numbers": numbers, "table": table, "mode": at.mode_state,
+                "history": json.dumps(at.history), "learner": self.learner.state(), "done": self.done,
+            },  # fmt: skip
+            buffer,
+        )
+        return buffer.getvalue()
+
+    def load(self, path: Path) -> None:
+        try:
+            state = torch.load(path, weights_only=True)
+            identity = state["identity"]
+        except Exception as error:
+            raise FormatError(f"cannot resume from this file ({type(error).__name__})", path=path) from error
+        if identity != self._identity():
+            raise FormatError("was written with another setting, seed or hyper-parameters; remove it", path=path)
+        start, iteration, total, seconds, best, mode = state["numbers"]
+        table = None if state["table"] is None else state["table"].numpy()
+        history = json.loads(state["history"])
+        self.at = _Progress(start, iteration, total, seconds, best, table, mode, state["mode"], history)
+        self.done = state["done"]
+        self.learner = self._new_learner()
+        self.learner.load(state["learner"])
+
+
+def proven_bound(setting: Setting, hyper: Hyper) -> float:
+    """The least value no leader can exceed, by the setting's references, less 1e-9; infinite if there is none.
+
+    Training stops early at it; it is never used to choose between leaders.
+    """
+    known = [
+        float(r.value)
+        for r in setting.references()
+        if r.kind in ("optimum", "bound")
+        and (not r.leader_actions or hyper.leader_action in r.leader_actions)
+        and (not r.readouts or hyper.readout in r.readouts)
+    ]
+    return min(known) - 1e-9 if known and hyper.objective == "robust" else float("inf")
+
+
+def evaluation_seed(seed: int) -> int:
+    """The seed of the response phases behind reported figures: never one that training draws from."""
+    return 1_000_000 + seed
+
+
+def _mixed_seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(2))
