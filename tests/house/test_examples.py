@@ -98,3 +98,24 @@ def test_every_command_of_the_examples_page_runs(examples_dir: Path, tmp_path: P
     assert verdicts["check interim-not-exante.game.json interim-not-exante.play.json --out proofs"] == 1
     assert verdicts["recheck proofs/gap.cert.json"] == 0
     assert verdicts["check diagonal-prior.game.json diagonal-prior-marginals.play.json"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "equilibrium_set", "low", "high"),
+    [
+        ("battle-of-the-sexes", "welfare", "sf", 2.4, 5),
+        ("chicken", "welfare", "sf", 7.2, 10.5),
+        ("first-price-auction", "leader", "sf", 0, 0.5),
+        ("first-price-auction", "leader", "tc", 0, 0.625),
+    ],
+)
+def test_ranges_named_on_the_examples_page(
+    examples_dir: Path, name: str, objective: str, equilibrium_set: str, low: float, high: float
+) -> None:
+    game = spverify.read_game(examples_dir / f"{name}.game.json")
+    found = spverify.equilibrium_range(game, objective=objective, equilibrium_set=equilibrium_set)
+    assert found.proved
+    assert float(found.min.outer) == pytest.approx(low, abs=1e-6)
+    assert float(found.max.outer) == pytest.approx(high, abs=1e-6)
+    for side in (found.min, found.max):
+        assert side.certificate.recheck().accepted
