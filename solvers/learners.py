@@ -489,7 +489,7 @@ def regret_bound(
 def _total_regret(
     learner: MultiplicativeWeights, visits: FloatArray, actions: Any, horizon: FloatArray, ratio: float
 ) -> FloatArray:
-    """Largest total regret after some updates, payoffs scaled to [0, 1]; ``ratio`` scales the learner's rate with them."""
+    """Largest total regret after some updates, payoffs scaled to [0, 1]; ``ratio`` scales the rate with them."""
     if ratio == 0:
         return np.zeros(np.broadcast_shapes(visits.shape, actions.shape))
     if learner.rate == "anytime":
