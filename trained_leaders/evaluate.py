@@ -83,6 +83,7 @@ def score_tables(
         readout=hyper.readout,
         factors=hyper.horizons,
         gap_weight=hyper.gap_weight,
+        settled=hyper.settled,
     )
     return np.minimum(episodes.returns - hyper.gap_weight * episodes.gaps, lasting), episodes
 

@@ -10,7 +10,7 @@ from ..verify.errors import UsageError
 from .responses import READOUTS
 from .settings import Followers, Setting
 
-MODES = ("ppo", "basic", "search")
+MODES = ("ppo", "episode", "basic", "search")
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,16 @@ class Hyper:
     """How a leader is trained.
 
     Args:
-        mode: "ppo", episode-level policy gradient; "basic", the paper's ablation that hides the response phase from
+        mode: "ppo", episode-level policy gradient on the robust objective; "episode", the same on the plain return of
+            the episode, as in the paper (it may rely on ties and on followers who have not converged); "basic", the paper's ablation that hides the response phase from
             the learner (it becomes myopic); "search", cross-entropy search over tables, without a network.
         leader_action: "pure" or "mixture".
         objective: "robust", the least over horizons of value - gap_weight * gap; or "episode", the plain return.
         readout: how the followers of the reward phase play: "argmax", "last" or "empirical".
         updates, epsilon, types, opponents: the followers (theory T7).
         horizons: multiples of `updates` that the robust objective looks at.
+        settled: the robust objective also asks for the last mixed strategies at the longest horizon.
+        slack: a start ends when its objective is this share of the payoff scale below a proven bound.
         gap_weight: price of one unit of follower regret in the robust objective.
         reward_plays: plays of the reward phase; 0 takes the exact expectation.
         iterations, batch, restarts: updates of the networks in one start, episodes for each, independent starts.
@@ -45,6 +48,8 @@ class Hyper:
     types: str = "sampled"
     opponents: str = "sampled"
     horizons: tuple[int, ...] = (1, 10, 100)
+    settled: bool = True
+    slack: float = 0.002
     gap_weight: float = 1.0
     reward_plays: int = 0
     iterations: int = 60
@@ -110,7 +115,7 @@ def default_hyper(setting: Setting, *, leader_action: str = "pure", mode: str = 
         hyper = replace(hyper, iterations=120, batch=512, restarts=6)
     if mode == "search":
         hyper = replace(hyper, iterations=40, batch=1000, restarts=10)
-    if mode == "basic":
+    if mode in ("basic", "episode"):
         hyper = replace(hyper, objective="episode", restarts=1)
     if quick:
         hyper = replace(hyper, iterations=max(10, hyper.iterations // 4), restarts=max(1, hyper.restarts // 2))

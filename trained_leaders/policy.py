@@ -7,6 +7,7 @@ of logits, from which a whole batch of tables is drawn. The critic sees the full
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Actor(nn.Module):
         super().__init__()
         n_obs, n_actions = legal.shape
         widths = [n_obs, *hidden, n_actions]
-        self.actor = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.actor = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.activation = ACTIVATIONS[activation]()
         self.legal: Tensor
         self.register_buffer("legal", torch.from_numpy(legal.copy()), persistent=False)

@@ -155,7 +155,9 @@ class _Run:
         """Every cell played once under the phase's tables; shared when both phases have the same tables."""
         if self._games[phase] is None:
             same = self.phases[0] is self.phases[1] and self._games[1 - phase] is not None
-            self._games[phase] = self._games[1 - phase] if same else play_all_cells(self.env.setting, self.phases[phase])
+            self._games[phase] = (
+                self._games[1 - phase] if same else play_all_cells(self.env.setting, self.phases[phase])
+            )
         found = self._games[phase]
         assert found is not None
         return found
@@ -247,7 +249,9 @@ class _Run:
             drawn = _draw(sigma[self.every, cell], uniforms[:, t, 1])
             actions = np.stack(np.unravel_index(drawn, self.action_shape), axis=1)
             _, leader, met = self.play(REWARD, types, actions)
-            self._note(REWARD, met & ~self._known(REWARD), self._state(REWARD, t, types, actions) if self.record else None)
+            self._note(
+                REWARD, met & ~self._known(REWARD), self._state(REWARD, t, types, actions) if self.record else None
+            )
             self.visited[REWARD] |= met
             returns += leader / plays
         return returns

@@ -170,9 +170,7 @@ def gaps(games: BatchGames, sigma: Floats) -> Floats:
         own, act = types[i], actions[i]
         against = sigma.sum(axis=1 + games.n + i)
         reduced = f"z{types}{actions.replace(act, '')}"
-        deviated = np.einsum(
-            f"{types},{reduced},{full}->z{own}{act}", games.conditionals[i], against, games.payoffs[i]
-        )
+        deviated = np.einsum(f"{types},{reduced},{full}->z{own}{act}", games.conditionals[i], against, games.payoffs[i])
         played = np.einsum(f"{types},{full},{full}->z{own}", games.conditionals[i], sigma, games.payoffs[i])
         regret = (deviated - played[..., None]).max(axis=-1)
         worst = np.maximum(worst, np.where(games.marginals[i] > 0, regret, 0.0).max(axis=-1))
@@ -204,8 +202,12 @@ def robust_scores(
     readout: str = "argmax",
     factors: Sequence[int] = (1, 10, 100),
     gap_weight: float = 1.0,
+    settled: bool = True,
 ) -> Floats:
     """The least, over horizons updates x factors, of the leader's value minus its followers' gap; shape (B,).
+
+    With `settled`, at the longest horizon the last mixed strategies are looked at too: a leader that relies on ties
+    being broken by index scores well under "argmax" for ever and is worth less to followers who stay undecided.
 
     Dynamics in exact expectation over types and actions; long horizons are compressed (`horizon_steps`), so a score
     ranks tables and is no measurement.
@@ -221,8 +223,11 @@ def robust_scores(
         for i in range(games.n):
             learners.learn(i, expected_payoffs(games, i, now), step)
         if factor is not None:
-            sigma = average / total if readout == "empirical" else read(games, learners, readout)
-            worst = np.minimum(worst, values(games, sigma) - gap_weight * gaps(games, sigma))
+            plays = [average / total if readout == "empirical" else read(games, learners, readout)]
+            if settled and factor == max(factors):
+                plays.append(read(games, learners, "last"))
+            for sigma in plays:
+                worst = np.minimum(worst, values(games, sigma) - gap_weight * gaps(games, sigma))
     return worst
 
 

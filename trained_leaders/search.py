@@ -40,7 +40,9 @@ class CrossEntropySearch:
         kept = tables[np.argsort(-scores, kind="stable")[: max(2, int(hyper.elite * hyper.batch))]]
         share = (kept[..., None] == np.arange(self._rows.shape[1])).mean(axis=0)
         moved = hyper.smoothing * share + (1 - hyper.smoothing) * self._rows
-        moved = np.where(self.setting.legal, np.maximum(moved, hyper.floor / self.setting.legal.sum(axis=1)[:, None]), 0)
+        moved = np.where(
+            self.setting.legal, np.maximum(moved, hyper.floor / self.setting.legal.sum(axis=1)[:, None]), 0
+        )
         self._rows = moved / moved.sum(axis=1, keepdims=True)
         safe = np.where(self._rows > 0, self._rows, 1.0)
         entropy = float(-(self._rows * np.log(safe)).sum(axis=1).mean())

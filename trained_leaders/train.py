@@ -11,8 +11,8 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -25,13 +25,15 @@ from torch import Tensor
 
 from ..verify.errors import FormatError, UsageError
 from ..verify.formats import write_atomic
+from .checkpoint import write_leader
 from .evaluate import Evaluation, evaluate_rows, score_tables, stated_policy
-from .hyper import Hyper
-from .pomdp import REWARD, StackelbergPOMDP
+from .hyper import Hyper, default_hyper
 from .policy import Actor, Critic, MixtureHead, PureHead
+from .pomdp import REWARD, StackelbergPOMDP
 from .search import CrossEntropySearch
-from .settings import Setting
+from .settings import Setting, get_setting
 
+CANDIDATES = 3  # sampled tables that are looked at again, each iteration
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -86,9 +88,14 @@ class TrainingResult:
             "readout": self.hyper.readout,
             "hyper": self.hyper.document(),
             "command": command,
-            "status": f"deployed {self.deployed}: objective {self.best_score if self.deployed != 'mode' else self.mode_score:.6g}"
-            f" (mode {self.mode_score:.6g}, best sample {self.best_score:.6g}) after {self.starts} start(s)",
+            "status": f"deployed the {self.deployed}: objective {self.mode_score:.6g} for the policy's mode, "
+            f"{self.best_score:.6g} for the best sampled table, {self.starts} start(s)",
         }
+
+    @property
+    def deployed_score(self) -> float:
+        """The objective of what was deployed."""
+        return self.mode_score if self.deployed == "mode" else self.best_score
 
 
 class Learner(Protocol):
@@ -294,10 +301,10 @@ class _TrainingRun:
         tables, scores, figures = self.learner.iterate(at.iteration)
         if hyper.mode != "basic" and scores.max() > at.best_score:
             # One response phase can be lucky: a sample counts for what it is worth in several others.
-            candidate = tables[scores.argmax()]
-            score = self.score(candidate)
-            if score > at.best_score or at.best_table is None:
-                at.best_score, at.best_table = score, candidate.copy()
+            for candidate in tables[np.argsort(-scores, kind="stable")[:CANDIDATES]]:
+                score = self.score(candidate)
+                if score > at.best_score or at.best_table is None:
+                    at.best_score, at.best_table = score, candidate.copy()
         at.iteration += 1
         at.total += 1
         over = at.iteration >= hyper.iterations or self.learner.finished()
@@ -306,10 +313,8 @@ class _TrainingRun:
             if score > at.mode_score or at.mode_state is None:
                 at.mode_score, at.mode_state = score, self.learner.state()
             over = over or score >= self.bound
-        record = {
-            "seed": self.seed, "start": at.start, "iteration": at.iteration, "total": at.total,
-            **figures, "best": at.best_score if np.isfinite(at.best_score) else None, "mode": at.mode_score if np.isfinite(at.mode_score) else None,
-        }  # fmt: skip
+        record = {"seed": self.seed, "start": at.start, "iteration": at.iteration, "total": at.total, **figures}
+        record |= {"best": _finite(at.best_score), "mode": _finite(at.mode_score)}
         at.history.append(record)
         if over:
             at.start += 1
@@ -334,7 +339,7 @@ class _TrainingRun:
         self.learner.load(at.mode_state)
         table, deployed, mode_score = self.learner.mode(), "mode", at.mode_score
         best_score = at.best_score if at.best_table is not None else mode_score
-        if best_score > mode_score and at.best_table is not None:
+        if best_score > mode_score + hyper.slack * self.setting.payoff_scale and at.best_table is not None:
             table, deployed = at.best_table, "best sample"
         policy, tensors = self._stored(table)
         evaluation = evaluate_rows(
@@ -371,13 +376,16 @@ class _TrainingRun:
         buffer = io.BytesIO()
         table = None if at.best_table is None else torch.from_numpy(at.best_table)
         numbers = [at.start, at.iteration, at.total, at.seconds, at.best_score, at.mode_score]
-        torch.save(
-            {
-                "identity": self._identity(), "numbers": numbers, "table": table, "mode": at.mode_state,
-                "history": json.dumps(at.history), "learner": self.learner.state(), "done": self.done,
-            },  # fmt: skip
-            buffer,
-        )
+        document = {
+            "identity": self._identity(),
+            "numbers": numbers,
+            "table": table,
+            "mode": at.mode_state,
+            "history": json.dumps(at.history),
+            "learner": self.learner.state(),
+            "done": self.done,
+        }
+        torch.save(document, buffer)
         return buffer.getvalue()
 
     def load(self, path: Path) -> None:
@@ -397,8 +405,12 @@ class _TrainingRun:
         self.learner.load(state["learner"])
 
 
+def _finite(score: float) -> float | None:
+    return score if np.isfinite(score) else None
+
+
 def proven_bound(setting: Setting, hyper: Hyper) -> float:
-    """The least value no leader can exceed, by the setting's references, less 1e-9; infinite if there is none.
+    """The least value no leader can exceed, by the setting's references, less `slack`; infinite if there is none.
 
     Training stops early at it; it is never used to choose between leaders.
     """
@@ -409,7 +421,7 @@ def proven_bound(setting: Setting, hyper: Hyper) -> float:
         and (not r.leader_actions or hyper.leader_action in r.leader_actions)
         and (not r.readouts or hyper.readout in r.readouts)
     ]
-    return min(known) - 1e-9 if known and hyper.objective == "robust" else float("inf")
+    return min(known) - hyper.slack * setting.payoff_scale if known and hyper.objective == "robust" else float("inf")
 
 
 def evaluation_seed(seed: int) -> int:
@@ -419,3 +431,132 @@ def evaluation_seed(seed: int) -> int:
 
 def _mixed_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(2))
+
+
+# --- what the command line calls ---
+
+
+def train_leader(
+    setting_name: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    leader_action: str = "pure",
+    mode: str = "ppo",
+    seeds: Sequence[int] = (0,),
+    out: str | Path = "leader.pt",
+    updates: int | None = None,
+    steps: int | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Train leaders for a setting and write them.
+
+    One seed is written to `out`. Several are written beside it, `leader.seed3.pt` for seed 3, and `out` is a copy of
+    the best one (by the training objective of what was deployed). Next to each stand its log, `.log.jsonl`, and
+    while it runs its state, `.state`, from which `resume` goes on.
+
+    Args:
+        setting_name, parameters: the world.
+        leader_action: "pure" or "mixture".
+        mode: "ppo", "basic" or "search"; see `hyper.Hyper`.
+        updates: follower updates in a response phase.
+        steps: training iterations of one start.
+        quick: train about an eighth as long.
+        progress: called after each iteration with its record.
+        overrides: any other field of `hyper.Hyper`.
+
+    Returns:
+        One `train` document a seed (formats: value and gap by readout, updates, seconds, leader).
+
+    Raises:
+        SettingError: an unknown setting or parameter.
+        UsageError: an unknown mode, parametrisation or hyper-parameter, no seeds or a repeated one.
+    """
+    setting = get_setting(setting_name, parameters)
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UsageError(f"expected distinct seeds of at least 0, got {list(seeds)}")
+    changes = dict(overrides or {})
+    if updates is not None:
+        changes["updates"] = updates
+    if steps is not None:
+        changes["iterations"] = steps
+    hyper = default_hyper(setting, leader_action=leader_action, mode=mode, quick=quick)
+    unknown = set(changes) - set(hyper.document())
+    if unknown:
+        raise UsageError(f"unknown hyper-parameter {min(unknown)!r}; known: {', '.join(hyper.document())}")
+    hyper = replace(hyper, **changes)
+    out = Path(out)
+    documents, best = [], -np.inf
+    for seed in seeds:
+        path = out if len(seeds) == 1 else out.with_name(f"{out.stem}.seed{seed}{out.suffix}")
+        result = train(
+            setting,
+            seed=seed,
+            hyper=hyper,
+            progress=progress,
+            log=path.with_name(path.name + ".log.jsonl"),
+            state_path=path.with_name(path.name + ".state"),
+            resume=resume,
+        )
+        command = _command(setting, hyper, seed, quick, changes)
+        write_result(path, result, command=command)
+        documents.append(train_document(result, path))
+        score = result.deployed_score
+        if len(seeds) > 1 and score > best:
+            best = score
+            write_atomic(out, path.read_bytes())
+    return documents
+
+
+def write_result(path: str | Path, result: TrainingResult, *, command: str = "") -> None:
+    """Write the leader of a training run, with its record and claims."""
+    write_leader(
+        path,
+        setting=result.setting,
+        policy=result.policy,
+        tensors=result.tensors,
+        training=result.training_record(command),
+        claims=result.evaluation.claims(),
+    )
+
+
+def train_document(result: TrainingResult, path: str | Path) -> dict[str, Any]:
+    """The `train` document of one seed (docs/formats.md)."""
+    return {
+        "command": "train",
+        "setting": result.setting.name,
+        "mode": result.hyper.mode,
+        "leader_action": result.hyper.leader_action,
+        "seed": result.seed,
+        "value": result.evaluation.value,
+        "gap": result.evaluation.gap,
+        "updates": result.evaluation.updates,
+        "seconds": round(result.seconds, 2),
+        "leader": str(path),
+        "deployed": result.deployed,
+        "objective": {"mode": result.mode_score, "best_sample": result.best_score},
+        "iterations": result.iterations,
+        "starts": result.starts,
+    }
+
+
+def _command(setting: Setting, hyper: Hyper, seed: int, quick: bool, changes: Mapping[str, Any]) -> str:
+    """The command that makes this leader again."""
+    parts = ["spverify train", setting.name, f"--seed {seed}"]
+    given = setting.parameters
+    default = get_setting(setting.name).parameters
+    parts += [f"--set-param {k}={_text(v)}" for k, v in given.items() if default.get(k) != v]
+    if hyper.leader_action != "pure":
+        parts.append(f"--leader-action {hyper.leader_action}")
+    if hyper.mode != "ppo":
+        parts.append(f"--mode {hyper.mode}")
+    parts += ["--quick"] if quick else []
+    names = {"updates": "updates", "iterations": "steps"}
+    parts += [f"--{names[k]} {v}" for k, v in changes.items() if k in names]
+    return " ".join(parts)
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

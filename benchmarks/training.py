@@ -1,0 +1,180 @@
+"""Train every shipped case on ten seeds, measure all of them, and (with --zoo) refresh the shipped leaders.
+
+Run `python benchmarks/training.py` for the figures in benchmarks/results/training.json; `--zoo` also rewrites
+trained_leaders/zoo from the same runs; `--only NAME` repeats one case. Every figure is a measurement of the finished
+leader file: value and exact gap at x1, x10 and x100 of the training horizon, uncompressed, with sampled types.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spverify.trained_leaders import zoo
+from spverify.trained_leaders.evaluate import evaluate_rows
+from spverify.trained_leaders.leader_file import read_leader
+from spverify.trained_leaders.settings import get_setting
+from spverify.trained_leaders.settings.setting import Followers
+from spverify.trained_leaders.tabulate import inspect_leader
+from spverify.trained_leaders.train import train_leader
+
+RESULTS = Path(__file__).parent / "results" / "training.json"
+FACTORS, RUNS = (1, 10, 100), 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to train: `target` is the argmax value to reach with a gap of at most `gap`, both setting's units."""
+
+    name: str
+    setting: str
+    target: float
+    gap: float
+    leader_action: str = "pure"
+    mode: str = "ppo"
+    about: str = ""
+    zoo: bool = False
+    seeds: int = 10
+    references: tuple[str, ...] = field(default=())
+
+
+CASES = (
+    Case("escape", "escape", 30, 0.05, zoo=True, about="Leaves the trap: row 2, worth 30 where the myopic row is worth 15."),
+    Case("maintain", "maintain", 20, 0.05, zoo=True, about="Commits to row 0, worth 20, although row 1 tempts with 30."),
+    Case("conitzer", "conitzer", 2, 0.05),
+    Case("two-by-two", "two-by-two", 1, 0.05),
+    Case(
+        "maintain-mixture", "maintain", 27, 0.05, leader_action="mixture", zoo=True,
+        about="A mixture just inside the knife-edge (1/4, 3/4, 0), so that followers settle on column 0 without a tie.",
+    ),
+    Case(
+        "conitzer-mixture", "conitzer", 2.45, 0.05, leader_action="mixture", zoo=True,
+        about="A mixture just inside the knife-edge (1/2, 1/2).",
+    ),
+    Case("simple-allocation-1", "simple-allocation-1", 1 / 3, 0.05),
+    Case("simple-allocation-2", "simple-allocation-2", 2 / 3, 0.05),
+    Case("simple-allocation-3", "simple-allocation-3", 1, 0.05, zoo=True, about="A different item for each message."),
+    Case(
+        "mspm-pi", "mspm-pi", 0, 0.005, zoo=True,
+        about="Loses no welfare, and does so in the long run under all three readouts, not only by argmax ties.",
+    ),
+    Case("mspm-pi-search", "mspm-pi", 0, 0.005, mode="search"),
+    Case(
+        "mspm-pi-episode", "mspm-pi", 0, 0.005, mode="episode", zoo=True, seeds=3,
+        about="Trained on the plain return of 100-update episodes, argmax readout: a loss of 0 by that readout only. "
+        "Followers who learn on, or who stay undecided, lose welfare: an audit at longer horizons must show it.",
+    ),
+    Case(
+        "maintain-myopic", "maintain", 10, 0.05, mode="basic", zoo=True, seeds=3,
+        about="A bad leader on purpose: the response phase was hidden from the learner, which takes the tempting row 1 "
+        "and is paid 10 where commitment earns 20.",
+    ),
+)  # fmt: skip
+
+
+def measure(path: Path) -> dict[str, Any]:
+    """Value and gap of a leader file by horizon and readout."""
+    found = inspect_leader(path)
+    table = np.array([[float(p) for p in row] for row in found.rows])
+    if found.leader_action == "pure":
+        table = table.argmax(axis=1)
+    follow = read_leader(path).training["followers"]
+    followers = Followers(follow["updates"], follow["epsilon"], follow["types"], follow["opponents"])
+    horizons = {}
+    for factor in FACTORS:
+        long = replace(followers, updates=followers.updates * factor)
+        seen = evaluate_rows(get_setting(found.setting, found.parameters), table, long, runs=RUNS, rng_seed=77)
+        horizons[f"x{factor}"] = {"value": seen.value, "gap": seen.gap}
+    return {"network_agrees": found.network_agrees, "horizons": horizons}
+
+
+def run_case(case: Case, folder: Path) -> dict[str, Any]:
+    """All seeds of one case."""
+    seeds = []
+    for seed in range(case.seeds):
+        out = folder / f"{case.name}.seed{seed}.pt"
+        began = time.perf_counter()
+        document = train_leader(
+            case.setting, leader_action=case.leader_action, mode=case.mode, seeds=[seed], out=out
+        )[0]
+        wall = time.perf_counter() - began
+        kept = {k: document[k] for k in ("seed", "value", "gap", "updates", "deployed", "objective", "iterations", "starts")}
+        reached = document["value"]["argmax"] >= case.target - 1e-9 and document["gap"]["argmax"] <= case.gap
+        by_mode = document["objective"]["mode"] >= case.target - 0.002 * get_setting(case.setting).payoff_scale
+        seeds.append({**kept, "reached": reached, "mode_reached": by_mode, "wall_seconds": round(wall, 2), **measure(out)})
+        print(case.name, seed, "reached" if reached else "missed", f"{wall:.1f} s", document["value"], flush=True)
+    return {
+        "setting": case.setting,
+        "leader_action": case.leader_action,
+        "mode": case.mode,
+        "target": {"argmax_value": case.target, "argmax_gap": case.gap},
+        "reached": sum(s["reached"] for s in seeds),
+        "of": case.seeds,
+        "mode_reached": sum(s["mode_reached"] for s in seeds),
+        "seeds": seeds,
+    }
+
+
+def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
+    """Copy the best seed (first of equals, by value - gap at x100, argmax then empirical) and write its card."""
+
+    def merit(seed: dict[str, Any]) -> tuple[float, float]:
+        last = seed["horizons"]["x100"]
+        return tuple(round(last["value"][r] - last["gap"][r], 9) for r in ("argmax", "empirical"))
+
+    best = max(result["seeds"], key=merit)
+    source = folder / f"{case.name}.seed{best['seed']}.pt"
+    home = Path(zoo.__file__).parent
+    shutil.copyfile(source, home / f"{case.name}.pt")
+    leader = read_leader(source)
+    lines = [
+        f"# {case.name}",
+        "",
+        case.about,
+        "",
+        f"- setting: `{case.setting}`, leader action: {case.leader_action}, mode: {case.mode}",
+        f"- made by: `{leader.training['command']} -o {case.name}.pt`",
+        f"- sha256: `{leader.sha256}`, {leader.size} bytes",
+        f"- shipped seed: {best['seed']} of 0..{case.seeds - 1}; {result['reached']} of {case.seeds} seeds reached "
+        f"argmax value {case.target:.4g} with gap at most {case.gap:g}",
+        "",
+        "Value / gap by readout at the training horizon (16 response phases), and at 100 times it (8), for every seed:",
+        "",
+        "| seed | deployed | empirical | last | argmax | x100 empirical | x100 last | x100 argmax | seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for seed in result["seeds"]:
+        cells = [f"{seed['value'][r]:.4f} / {seed['gap'][r]:.4f}" for r in ("empirical", "last", "argmax")]
+        far = seed["horizons"]["x100"]
+        cells += [f"{far['value'][r]:.4f} / {far['gap'][r]:.4f}" for r in ("empirical", "last", "argmax")]
+        lines.append(f"| {seed['seed']} | {seed['deployed']} | {' | '.join(cells)} | {seed['wall_seconds']} |")
+    (home / f"{case.name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--zoo", action="store_true", help="also refresh the shipped leaders and their cards")
+    parser.add_argument("--only", action="append", help="run one case (repeatable)")
+    chosen = parser.parse_args()
+    known = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else {}
+    for case in CASES:
+        if chosen.only and case.name not in chosen.only:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            known[case.name] = run_case(case, Path(folder))
+            if chosen.zoo and case.zoo:
+                ship(case, known[case.name], Path(folder))
+        document = {"command": "python benchmarks/training.py --zoo", "runs": RUNS, "cases": known}
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
