@@ -5,6 +5,7 @@ import functools
 import json
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from brute_force import Oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spverify.solvers.bounds import equilibrium_range
 from spverify.verify.certificate import attained_certificate, gap_certificate, outer_certificate
-from spverify.verify.errors import FormatError
+from spverify.verify.errors import FormatError, SpverifyError
 from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import check_certificate, objective_tensor, outer_bound, strategic_form_holds
 from spverify.verify.kernel import potential_tensors as as_potentials
-from spverify.verify.plain import digest
+from spverify.verify.plain import digest, read_json
+from spverify.verify.play import PlanPlay
 from spverify.verify.regret import assess
 from spverify.verify.testing import games, plays
 
@@ -156,8 +159,6 @@ def test_strategic_form_search_stops_at_its_node_limit():
 @functools.cache
 def originals():
     """Tight certificates of every kind and set, on two games; multipliers come from the brute-force program."""
-    from spverify.solvers.bounds import equilibrium_range
-
     rng = np.random.default_rng(5)
     out = []
     for shape in ((2, 2, 2, 2), (2, 1, 2, 3)):
@@ -169,8 +170,6 @@ def originals():
                 out.append(side.certificate.document)
                 if side.inner_certificate is not None:
                     out.append(side.inner_certificate.document)
-        from spverify.verify.play import PlanPlay
-
         strategies = [[[0] * shape[0], [1] * shape[0]], [[0] * shape[1], [1] * shape[1]]]
         play = PlanPlay(["1/3", "2/3"], strategies)
         out += [gap_certificate(game, play).document, attained_certificate(game, play, objective="welfare").document]
@@ -310,8 +309,6 @@ def test_a_mutated_certificate_is_refused_or_still_true(name, data):
 
 
 def folder(name):
-    from pathlib import Path
-
     return sorted((Path(__file__).parent / "certificates" / name).glob("*.cert.json"))
 
 
@@ -329,9 +326,7 @@ def test_incorrect_files_are_refused_with_a_reason(path):
 
 @pytest.mark.parametrize("path", folder("malformed"), ids=lambda p: p.name)
 def test_malformed_files_are_errors(path):
-    from spverify.verify.plain import read_json
-
-    with pytest.raises(FormatError):
+    with pytest.raises(SpverifyError):
         check_certificate(read_json(path))
 
 
