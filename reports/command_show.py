@@ -71,9 +71,7 @@ def show_document(leader: str) -> dict[str, Any]:
             "leader_action": found.leader_action,
             "network_agrees_with_table": found.network_agrees,
         },
-        "players": [
-            {"name": p.name, "types": list(p.types), "actions": list(p.actions)} for p in found.game.players
-        ],
+        "players": [{"name": p.name, "types": list(p.types), "actions": list(p.actions)} for p in found.game.players],
         "mechanism": mechanism_table(found),
         "training": found.training,
         "claims": found.claims,

@@ -45,6 +45,23 @@ def paragraph(text: str, indent: int = 2) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)
 
 
+def summary(document: Mapping[str, Any]) -> str:
+    """One sentence: how the required statements ended."""
+    required = [s for s in document["statements"] if s["role"] == "required"]
+    failed = [s["id"] for s in required if s["verdict"] == "refuted"]
+    open_ = [s["id"] for s in required if s["verdict"] == "inconclusive"]
+    if failed:
+        return f"{len(failed)} of {len(required)} required statements are refuted: {', '.join(failed)}."
+    if open_:
+        return f"{len(open_)} of {len(required)} required statements could not be decided: {', '.join(open_)}."
+    return f"All {len(required)} required statements hold."
+
+
+def asides(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Information that does not hold: it decides nothing, and a reader should know it."""
+    return [s for s in document["statements"] if s["role"] == "information" and s["verdict"] != "holds"]
+
+
 def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
     """The answer to `check`; ``players`` are the game's, for names."""
     names = list(players)

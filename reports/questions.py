@@ -1,0 +1,626 @@
+"""The questions an audit asks, each answered by statements with verdicts (theory T10).
+
+Ids are those of docs/formats.md. A statement says what was measured, against what, from which evidence, and what
+would have changed the verdict. Required are those without which a leader's figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..solvers.bounds import EquilibriumRange, equilibrium_range
+from ..verify.certificate import Certificate, attained_certificate, gap_certificate
+from ..verify.plain import number_text
+from ..verify.regret import assess
+from ..verify.verdict import Evidence, Role, Statement, Verdict
+from .audit import Progress
+from .numerals import outward, show
+from .replay import READOUTS, Reading, RegretCurve, Replays
+from .subject import Subject
+
+Readings = Mapping[tuple[int, str], Reading]
+
+CELLS_CHECKED = 4096
+"""Plays of the setting that are unfolded to check the tabulated game: all of them if there are no more than this."""
+
+CURVE_POINTS = 12
+SET_WORDS = {"sf": "strategic-form", "ns": "non-signalling", "tc": "type-conditional"}
+READOUT_WORDS = {
+    "empirical": "average play over all rounds",
+    "last": "final mixed strategies",
+    "argmax": "final most likely actions",
+}
+
+
+def _statement(
+    identity: str,
+    role: Role,
+    text: str,
+    verdict: Verdict | bool,
+    *,
+    measured: Fraction | float | None = None,
+    threshold: Fraction | float | None = None,
+    evidence: Evidence = "exact",
+    why: str,
+    **details: Any,
+) -> Statement:
+    if isinstance(verdict, bool):
+        verdict = "holds" if verdict else "refuted"
+    figures = [None if value is None else float(value) for value in (measured, threshold)]
+    return Statement(identity, role, text, verdict, figures[0], figures[1], evidence, why, details)
+
+
+# ------------------------------------------------------------------------------------ the file and the mechanism
+
+
+def ask_file(subject: Subject) -> list[Statement]:
+    """Is the file what it seems, and safe to read?"""
+    leader = subject.leader
+    own = hashlib.sha256(subject.path.read_bytes()).hexdigest()
+    return [
+        _statement(
+            "file.integrity",
+            "required",
+            f"The file is a well-formed leader of {leader.size} bytes and was read without running anything in it.",
+            own == leader.sha256,
+            measured=leader.size,
+            why="A stranger's file can carry code or exhaust a machine; this one passed every rule of the reader, in a "
+            "child process with limits. A file that changed while it was read would be refuted.",
+            sha256=leader.sha256,
+        )
+    ]
+
+
+def ask_commitment(subject: Subject) -> list[Statement]:
+    """Is the leader a commitment: a function of what it observes, and nothing else?"""
+    leader, facts = subject.leader, subject.leader.commitment
+    blind = not facts["sees_phase"] and facts["n_inputs"] == facts["n_observations"] == len(leader.observations)
+    network = leader.policy_kind == "network"
+    agreed = "and its network answers as the stated table does at every one of them" if network else ""
+    return [
+        _statement(
+            "commitment",
+            "required",
+            f"What the leader does depends only on which of its {len(leader.observations)} observations it sees"
+            f"{', ' + agreed if agreed else ''}.",
+            blind and leader.network_agrees,
+            measured=leader.network_difference,
+            threshold=0.0,
+            evidence="float" if network else "exact",
+            why="A leader that saw the phase of training or the followers' thoughts would be no commitment, and its "
+            "figures would not carry over. One differing entry between network and table would refute this.",
+            inputs=facts["inputs"],
+            margin=leader.margin,
+        )
+    ]
+
+
+def ask_tabulation(subject: Subject) -> list[Statement]:
+    """Does the setting, played step by step, pay what the tabulated game says?"""
+    game, setting, n = subject.game, subject.setting, subject.game.n_players
+    cells = np.array(list(product(*map(range, game.shape)))) if np.prod(game.shape) <= CELLS_CHECKED else None
+    total = int(np.prod(game.shape))
+    if cells is None:
+        rng = np.random.default_rng(subject.options.rng_seed)
+        cells = np.stack([rng.integers(k, size=CELLS_CHECKED) for k in game.shape], axis=1)
+    rows = subject.leader.rows
+    if subject.leader.leader_action == "pure":
+        table = np.array([[row.index(1) for row in rows]])
+    else:
+        table = np.array([[[float(p) for p in row] for row in rows]])
+    outcome = setting.play(np.repeat(table, len(cells), axis=0), cells[:, :n], cells[:, n:])
+    assert game.leader is not None
+    stated = [np.broadcast_to(u, game.shape)[tuple(cells.T)] for u in (*game.payoffs, game.leader)]
+    played = [*outcome.followers.T, outcome.leader]
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(played, stated, strict=True))
+    tolerance = 1e-9 * float(setting.payoff_scale)
+    prior = [Fraction(p) for p in np.asarray(setting.prior).ravel().tolist()]
+    same_prior = prior == list(game.plain.prior.values())
+    how = f"All {total} plays" if len(cells) == total else f"{len(cells)} of {total} plays drawn at random"
+    return [
+        _statement(
+            "tabulation",
+            "required",
+            f"{how} (types × actions), unfolded step by step, pay what the tabulated game says.",
+            same_prior and difference <= tolerance,
+            measured=difference,
+            threshold=tolerance,
+            evidence="float",
+            why="Every exact figure below speaks about the tabulated game. A play that pays otherwise in the setting "
+            "itself would refute this, and the rest with it.",
+            plays=len(cells),
+            prior_equal=same_prior,
+        )
+    ]
+
+
+def mechanism(subject: Subject) -> list[dict[str, Any]]:
+    """What the leader does at each observation."""
+    from .command_show import mechanism_table
+
+    return mechanism_table(subject.leader)
+
+
+# ------------------------------------------------------------------------------------ plays
+
+
+def certify_plays(subject: Subject, replays: Replays) -> dict[str, dict[str, Any]]:
+    """Gap and value of the worst replay at the training horizon, one certificate each readout and figure."""
+    out = {}
+    for readout in READOUTS:
+        reading = replays.readings[1, readout]
+        play = replays.snapshots(reading.rounds, readout, reading.worst_seed).play
+        out[f"gap-{readout}.cert.json"] = _proved(gap_certificate(subject.game, play))
+        out[f"value-{readout}.cert.json"] = _proved(attained_certificate(subject.game, play))
+    return out
+
+
+def _proved(certificate: Certificate) -> dict[str, Any]:
+    """The document, once the kernel has accepted it."""
+    answer = certificate.recheck()
+    if not answer.accepted:
+        raise AssertionError(f"a certificate of this audit proves nothing: {answer.reason}")
+    return certificate.document
+
+
+def ask_gaps(subject: Subject, replays: Replays, certificates: Mapping[str, Any]) -> list[Statement]:
+    """How much would a follower gain by ignoring what it learned? One statement a readout, at the training horizon."""
+    out = []
+    for readout in READOUTS:
+        reading = replays.readings[1, readout]
+        report = assess(subject.game, replays.snapshots(reading.rounds, readout, reading.worst_seed).play)
+        limit = show(subject.threshold, direction="down")
+        out.append(
+            _statement(
+                f"gap.{readout}",
+                "required" if readout == subject.readout else "information",
+                f"After {reading.rounds} updates, against the {READOUT_WORDS[readout]}, no follower gains more than "
+                f"{limit} by a fixed deviation; the largest gain is {show(reading.gap, direction='up')}.",
+                reading.gap <= subject.threshold,
+                measured=outward(reading.gap, "up"),
+                threshold=subject.threshold,
+                why="The gap is the ε of the ε-equilibrium that the followers reached; above the threshold some type "
+                "would rather ignore the mechanism. The worst of all replays decides.",
+                gap_exact=number_text(reading.gap),
+                gaps=[float(gap) for gap in reading.gaps],
+                witness=_witness(subject, report),
+                per_type_sum=list(report.per_type_sum),
+                ex_ante=list(report.ex_ante),
+                nashconv=report.nashconv,
+                certificate=f"gap-{readout}.cert.json",
+            )
+        )
+    return out
+
+
+def _witness(subject: Subject, report: Any) -> dict[str, Any] | None:
+    if report.witness is None:
+        return None
+    at, player = report.witness, subject.game.players[report.witness.player]
+    return {
+        "player": player.name,
+        "type": player.types[at.type],
+        "deviation": player.actions[at.deviation],
+        "gain": at.gain,
+    }
+
+
+def ask_values(subject: Subject, readings: Readings, certificates: Mapping[str, Any]) -> list[Statement]:
+    """What is the leader worth against what the followers learned?"""
+    out = []
+    for readout in READOUTS:
+        reading = readings[1, readout]
+        out.append(
+            _statement(
+                f"value.{readout}",
+                "information",
+                f"After {reading.rounds} updates, under the {READOUT_WORDS[readout]}, the leader is worth "
+                f"{show(reading.value)} on average over {subject.seeds} replays{_spread(reading)}.",
+                True,
+                measured=reading.value,
+                why="Readouts of one and the same learning can differ a lot; the theorem speaks about the average "
+                "play, papers often report the final actions. The figure is computed exactly, so this cannot fail.",
+                value_exact=number_text(reading.value),
+                values=[float(value) for value in reading.values],
+                certificate=f"value-{readout}.cert.json",
+            )
+        )
+    return out
+
+
+def _spread(reading: Reading) -> str:
+    low, high = min(reading.values), max(reading.values)
+    return "" if low == high else f", from {show(low)} to {show(high)}"
+
+
+def ask_horizons(subject: Subject, readings: Readings) -> list[Statement]:
+    """Does it last when the followers go on learning?"""
+    claim = subject.claim("value", subject.readout)
+    promised = claim if claim is not None else readings[1, subject.readout].value
+    least = promised - subject.threshold
+    out = []
+    for factor in subject.options.factors:
+        reading = readings[factor, subject.readout]
+        lasting = reading.gap <= subject.threshold and reading.value >= least
+        out.append(
+            _statement(
+                f"horizon.x{factor}",
+                "required",
+                f"After {factor} × the training horizon ({reading.rounds} updates), under the "
+                f"{READOUT_WORDS[subject.readout]}, the leader is worth {show(reading.value)} and the gap is "
+                f"{show(reading.gap, direction='up')}: at least {show(least, direction='up')} and at most "
+                f"{show(subject.threshold, direction='down')} are asked.",
+                lasting,
+                measured=reading.value,
+                threshold=least,
+                why="A leader can look good against followers who have not finished learning. Less value than "
+                f"{'claimed' if claim is not None else 'at the training horizon'}, less the tolerance, or a gap above "
+                "the threshold in any replay refutes it.",
+                rounds=reading.rounds,
+                gap=outward(reading.gap, "up"),
+                gap_exact=number_text(reading.gap),
+                gap_threshold=float(subject.threshold),
+                value_exact=number_text(reading.value),
+                value_least=float(min(reading.values)),
+                replays=subject.seeds,
+            )
+        )
+    return out
+
+
+def ask_regret(subject: Subject, replays: Replays, curves: list[RegretCurve], delta: float) -> list[Statement]:
+    """Do the followers regret no more than the theorem on their learning rule allows?"""
+    worst = max(curves, key=lambda curve: curve.ratio)
+    player = subject.game.players[worst.player]
+    return [
+        _statement(
+            "regret.mw",
+            "required",
+            "In every replay, at every checkpoint, each player and type has regretted less than the bound for "
+            f"multiplicative weights allows; the largest share of the bound used is {show(max(worst.ratio, 0.0), 3)}.",
+            all(curve.ratio <= 1 for curve in curves),
+            measured=max(worst.ratio, 0.0),
+            threshold=1.0,
+            evidence="statistical" if subject.followers.types == "sampled" else "float",
+            why="The theorem behind the equilibrium claim needs learners that learn. Regret above the bound would mean "
+            f"that these are none; the bound itself fails with probability at most {delta:g}.",
+            confidence=1 - delta,
+            checkpoints=list(replays.checkpoints),
+            tightest={"player": player.name, "type": player.types[worst.type]},
+        )
+    ]
+
+
+# ------------------------------------------------------------------------------------ ranges
+
+
+@dataclass(frozen=True)
+class RangePoint:
+    """A proved range at one epsilon; ``asked`` tells a statement from a mere point of the curve."""
+
+    epsilon: Fraction
+    asked: bool
+    found: EquilibriumRange
+
+    @property
+    def name(self) -> str:
+        """The epsilon in short, as ids and file names carry it; it is that epsilon exactly."""
+        return show(self.epsilon, 12)
+
+
+def _rounded_up(value: Fraction) -> Fraction:
+    """Three significant digits, upwards: an epsilon that the play satisfies and a person can read."""
+    return Fraction(show(value, 3, "up"))
+
+
+def own_epsilons(subject: Subject, readings: Readings) -> dict[str, Fraction]:
+    """The play's own epsilon by readout: its exact gap at the training horizon, rounded up to three digits."""
+    return {readout: _rounded_up(readings[1, readout].gap) for readout in READOUTS}
+
+
+def prove_ranges(subject: Subject, readings: Readings, say: Progress) -> list[RangePoint]:
+    """The leader's least and largest value over its followers' equilibria, at epsilon 0, the play's own, and others."""
+    own = own_epsilons(subject, readings)
+    asked = sorted({Fraction(0), own["empirical"], own[subject.readout]})
+    points = set(asked)
+    if subject.options.curve:
+        end = max(2 * asked[-1], subject.threshold)
+        points |= {_rounded_up(end * k / CURVE_POINTS) for k in range(1, CURVE_POINTS + 1)}
+    questions = [("sf", epsilon) for epsilon in sorted(points)]
+    if subject.options.curve and subject.game.n_players > 1:
+        questions += [(which, epsilon) for which in ("ns", "tc") for epsilon in asked]
+    out = []
+    for which, epsilon in questions:
+        say(f"proving the {SET_WORDS[which]} range at epsilon {show(epsilon)}")
+        seconds = subject.options.seconds / len(questions)
+        found = equilibrium_range(
+            subject.game, objective="leader", equilibrium_set=which, epsilon=epsilon, seconds=seconds
+        )
+        out.append(RangePoint(epsilon, epsilon in asked, found))
+    return out
+
+
+def ask_ranges(subject: Subject, ranges: list[RangePoint], readings: Readings) -> list[Statement]:
+    """How bad and how good could another equilibrium of the same leader be?"""
+    own = own_epsilons(subject, readings)
+    out = []
+    for point in ranges:
+        if not point.asked:
+            continue
+        found, which = point.found, point.found.equilibrium_set
+        low, high = found.min.outer, found.max.outer
+        whose = [readout for readout in READOUTS if own[readout] == point.epsilon]
+        note = f" (the ε of the {' and '.join(READOUT_WORDS[r] for r in whose)})" if whose else ""
+        out.append(
+            _statement(
+                f"range.{which}@{point.name}",
+                "information",
+                f"Over every {SET_WORDS[which]} equilibrium with ε = {point.name}{note} the leader is worth between "
+                f"{show(low, direction='down')} and {show(high, direction='up')}.",
+                "holds" if found.proved else "inconclusive",
+                measured=high - low,
+                why="Other learners, or other luck, may settle on another equilibrium of the same mechanism: the width "
+                "of this range is that risk. It is inconclusive where the two ends were not both reached by a play.",
+                min=_side_document(found.min, "down"),
+                max=_side_document(found.max, "up"),
+                epsilon_exact=number_text(point.epsilon),
+                readouts=whose,
+                proved=found.proved,
+                method=found.method,
+                same_set=subject.game.n_players == 1,
+                certificates=[name for name, _ in _certificates(point)],
+            )
+        )
+    return out
+
+
+def _side_document(side: Any, direction: str) -> dict[str, Any]:
+    return {
+        "outer": outward(side.outer, direction),
+        "outer_exact": number_text(side.outer),
+        "inner": None if side.inner is None else float(side.inner),
+        "inner_gap": None if side.inner_gap is None else float(side.inner_gap),
+    }
+
+
+def _certificates(point: RangePoint) -> list[tuple[str, Certificate]]:
+    stem = f"range-{point.found.equilibrium_set}-{point.name}"
+    found = []
+    for name, side in (("min", point.found.min), ("max", point.found.max)):
+        for kind, certificate in (("outer", side.certificate), ("inner", side.inner_certificate)):
+            if certificate is not None and (point.asked or kind == "outer"):
+                found.append((f"{stem}-{name}-{kind}.cert.json", certificate))
+    return found
+
+
+def range_certificates(subject: Subject, ranges: list[RangePoint]) -> dict[str, dict[str, Any]]:
+    """Every certificate behind a range that was asked or drawn."""
+    return {name: _proved(certificate) for point in ranges for name, certificate in _certificates(point)}
+
+
+# ------------------------------------------------------------------------------------ references and claims
+
+
+@dataclass(frozen=True)
+class ReferenceValue:
+    """A value to compare the leader with, and how it is meant (theory T9)."""
+
+    name: str
+    value: Fraction
+    text: str
+    kind: str
+    readout: str
+
+
+def references(subject: Subject) -> list[ReferenceValue]:
+    """The setting's references that speak about this kind of leader."""
+    out = []
+    for reference in subject.setting.references():
+        if reference.leader_actions and subject.leader.leader_action not in reference.leader_actions:
+            continue
+        readout = subject.readout
+        if reference.readouts and readout not in reference.readouts:
+            readout = reference.readouts[0]
+        out.append(ReferenceValue(reference.name, reference.value, reference.text, reference.kind, readout))
+    return out
+
+
+def ask_references(subject: Subject, readings: Readings) -> list[Statement]:
+    """How far is the leader from the best possible one?"""
+    out = []
+    for reference in references(subject):
+        reading = readings[1, reference.readout]
+        distance = reading.value - reference.value
+        baseline = reference.kind == "baseline"
+        reached = distance > 0 if baseline else distance >= -subject.threshold
+        if baseline:
+            aim = f"The leader is worth more than {show(reference.value)}"
+        else:
+            aim = f"The leader comes within {show(subject.threshold)} of {show(reference.value)}"
+        out.append(
+            _statement(
+                f"reference.{reference.name}",
+                "information",
+                f"{aim} ({reference.text}): it is worth {show(reading.value)}.",
+                reached,
+                measured=reading.value,
+                threshold=reference.value if baseline else reference.value - subject.threshold,
+                why="How good the play is, how bad another equilibrium could be, and how far the leader is from the "
+                "best one are three different questions; this is the third.",
+                kind=reference.kind,
+                readout=reference.readout,
+                value=float(reference.value),
+                value_exact=number_text(reference.value),
+                distance=float(distance),
+            )
+        )
+    return out
+
+
+def ask_claims(subject: Subject) -> list[Statement]:
+    """Is what the trainer stored true? Every claim is recomputed from the tabulated game."""
+    claims = subject.leader.claims
+    stored = [(kind, readout) for kind in ("value", "gap") for readout in READOUTS if readout in claims.get(kind, {})]
+    if not stored:
+        return []
+    updates = claims.get("updates", subject.followers.updates)
+    runs, rng_seed = claims.get("runs", 1), claims.get("rng_seed", 0)
+    why = (
+        "A claim is data to be checked, never to be trusted: the followers learned again, from the seeds that the file "
+        "names, on the tabulated game. A figure that differs refutes it; a smaller gap than claimed does not."
+    )
+    if not (0 < runs <= 1000 and 0 < updates <= 1_000_000 and rng_seed >= 0):
+        return [
+            _statement(
+                f"claim.{kind}.{readout}",
+                "required",
+                f"The trainer's claim on {kind} and {readout} readout cannot be recomputed: {runs} runs of {updates} "
+                "updates are out of reach.",
+                "inconclusive",
+                why=why,
+            )
+            for kind, readout in stored
+        ]
+    again = subject.replays(seeds=runs, rng_seed=rng_seed, updates=updates).readings
+    tolerance = Fraction(1, 10**6) * Fraction(subject.setting.payoff_scale)
+    out = []
+    for kind, readout in stored:
+        reading, claim = again[1, readout], subject.claim(kind, readout)
+        assert claim is not None
+        found = reading.value if kind == "value" else reading.gap
+        true = abs(found - claim) <= tolerance if kind == "value" else found <= claim + tolerance
+        out.append(
+            _statement(
+                f"claim.{kind}.{readout}",
+                "required",
+                f"The trainer claims {kind} {show(claim)} under the {READOUT_WORDS[readout]}; recomputed over {runs} "
+                f"replay{'s' if runs > 1 else ''} of {updates} updates it is {show(found)}.",
+                true,
+                measured=found,
+                threshold=claim,
+                why=why,
+                recomputed_exact=number_text(found),
+                tolerance=float(tolerance),
+                runs=runs,
+                updates=updates,
+                rng_seed=rng_seed,
+            )
+        )
+    return out
+
+
+# ------------------------------------------------------------------------------------ figures and tables
+
+
+def headline(subject: Subject, readings: Readings, ranges: list[RangePoint]) -> dict[str, Any]:
+    """The three figures of the first screen: value reached, proved range, gap."""
+    reading = readings[1, subject.readout]
+    own = own_epsilons(subject, readings)[subject.readout]
+    point = next(p for p in ranges if p.epsilon == own and p.found.equilibrium_set == "sf")
+    return {
+        "readout": subject.readout,
+        "value": float(reading.value),
+        "value_exact": number_text(reading.value),
+        "values": [float(min(reading.values)), float(max(reading.values))],
+        "range": {
+            "set": "sf",
+            "epsilon": float(own),
+            "epsilon_exact": number_text(own),
+            "min": outward(point.found.min.outer, "down"),
+            "max": outward(point.found.max.outer, "up"),
+            "proved": point.found.proved,
+        },
+        "gap": outward(reading.gap, "up"),
+        "gap_exact": number_text(reading.gap),
+        "threshold": float(subject.threshold),
+    }
+
+
+def readout_table(readings: Readings) -> list[dict[str, Any]]:
+    """Value and gap for each horizon and readout."""
+    return [
+        {
+            "factor": factor,
+            "rounds": reading.rounds,
+            "readout": readout,
+            "value": float(reading.value),
+            "value_min": float(min(reading.values)),
+            "value_max": float(max(reading.values)),
+            "gap": outward(reading.gap, "up"),
+        }
+        for (factor, readout), reading in readings.items()
+    ]
+
+
+def range_series(ranges: list[RangePoint]) -> list[dict[str, Any]]:
+    """The range as a curve in epsilon, for each set."""
+    return [
+        {
+            "set": point.found.equilibrium_set,
+            "epsilon": float(point.epsilon),
+            "min": outward(point.found.min.outer, "down"),
+            "max": outward(point.found.max.outer, "up"),
+            "proved": point.found.proved,
+        }
+        for point in ranges
+    ]
+
+
+def play_points(subject: Subject, readings: Readings) -> list[dict[str, Any]]:
+    """Where the replays lie: gap and value by readout and horizon."""
+    return [
+        {
+            "factor": factor,
+            "readout": readout,
+            "gap": float(reading.gap),
+            "value": float(reading.value),
+            "trained": readout == subject.readout,
+        }
+        for (factor, readout), reading in readings.items()
+    ]
+
+
+def reference_series(subject: Subject) -> list[dict[str, Any]]:
+    """Reference values, for lines in pictures."""
+    return [{"name": r.name, "value": float(r.value), "kind": r.kind} for r in references(subject)]
+
+
+def regret_series(subject: Subject, curves: list[RegretCurve]) -> list[dict[str, Any]]:
+    """Measured regret and its bound over rounds, for each player and type."""
+    players = subject.game.players
+    return [
+        {
+            "player": players[curve.player].name,
+            "type": players[curve.player].types[curve.type],
+            "rounds": list(curve.rounds),
+            "regret": list(curve.regret),
+            "bound": list(curve.bound),
+        }
+        for curve in curves
+    ]
+
+
+def play_series(subject: Subject, replays: Replays) -> list[dict[str, Any]]:
+    """How often each type of each player takes each action, averaged over replays, at the training horizon."""
+    out = []
+    for readout in READOUTS:
+        parts = [replays.snapshots(subject.followers.updates, readout, seed) for seed in range(subject.seeds)]
+        for i, player in enumerate(subject.game.players):
+            means = [np.average(part.play.strategies[i], axis=0, weights=part.counts) for part in parts]
+            out.append(
+                {
+                    "readout": readout,
+                    "player": player.name,
+                    "types": list(player.types),
+                    "actions": list(player.actions),
+                    "probabilities": np.mean(means, axis=0).tolist(),
+                }
+            )
+    return out

@@ -1,0 +1,72 @@
+"""The audit as one self-contained HTML page: no script, no network, readable on paper, in the dark and by ear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..numerals import show, show_exact
+from .pictures import READOUT_NAMES, horizon_picture, range_picture, regret_picture
+from .text import MEANING, SET_NAMES, asides, summary
+
+Document = Mapping[str, Any]
+
+GROUPS = (
+    ("The file and the mechanism", ("file.", "commitment", "tabulation")),
+    ("Do the followers settle?", ("gap.", "horizon.", "regret.")),
+    ("What is the leader worth?", ("value.", "reference.")),
+    ("What else could happen?", ("range.",)),
+    ("What its trainer claims", ("claim.",)),
+)
+
+
+def audit_html(document: Document) -> str:
+    """The page of one audit."""
+    statements = document["statements"]
+    groups = [(title, [s for s in statements if s["id"].startswith(prefixes)]) for title, prefixes in GROUPS]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            audit=document,
+            subject=document["subject"],
+            headline=document["headline"],
+            groups=[(title, found) for title, found in groups if found],
+            summary=summary(document),
+            asides=asides(document),
+            required=[s for s in statements if s["role"] == "required"],
+            ranges=[s for s in statements if s["id"].startswith("range.")],
+            meaning=MEANING,
+            readouts=READOUT_NAMES,
+            sets=SET_NAMES,
+            pictures={
+                "range": range_picture(document),
+                "horizon": horizon_picture(document),
+                "regret": regret_picture(document),
+            },
+        )
+    )
+
+
+def comparison_html(document: Document, links: Sequence[str]) -> str:
+    """The page that sets several audits side by side; ``links`` are their pages."""
+    rows = list(zip(document["comparison"]["rows"], links, strict=True))
+    return _environment().get_template("comparison.html.j2").render(rows=rows, meaning=MEANING, readouts=READOUT_NAMES)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["show"] = show
+    environment.filters["exact"] = lambda text, digits=6: show_exact(Fraction(text), digits)
+    environment.filters["percent"] = lambda share: f"{100 * share:.0f}"
+    return environment

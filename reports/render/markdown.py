@@ -1,0 +1,148 @@
+"""The audit as Markdown, for issues, wikis and version control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from ..numerals import show, show_exact
+from .text import MEANING, SET_NAMES, asides, summary
+
+Document = Mapping[str, Any]
+_READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
+
+
+def audit_markdown(document: Document) -> str:
+    """The report of one audit."""
+    subject, headline = document["subject"], document["headline"]
+    found = headline["range"]
+    low, high = show(found["min"], 6, "down"), show(found["max"], 6, "up")
+    lines = [
+        f"# {_plain(subject['name'])}: {document['verdict']}",
+        "",
+        f"Setting `{subject['setting']['name']}`, {subject['policy']['leader_action']} leader. {summary(document)}",
+        "",
+        *_table(
+            ["figure", "", "evidence"],
+            [
+                [
+                    "value reached",
+                    f"**{show(headline['value'])}** ({_READOUTS[headline['readout']]}, "
+                    f"{subject['followers']['updates']} updates)",
+                    "exact",
+                ],
+                [
+                    "proved range",
+                    f"**{low if low == high else f'{low} … {high}'}** at the play's own ε = {show(found['epsilon'])}",
+                    "exact" if found["proved"] else "exact, not closed",
+                ],
+                ["gap", f"**{show(headline['gap'], 6, 'up')}** ({show(headline['threshold'])} is allowed)", "exact"],
+            ],
+        ),
+    ]
+    notes = asides(document)
+    if notes:
+        lines += ["## Not required, good to know", ""]
+        lines += [f"- *{s['verdict']}*: {_plain(s['text'])}" for s in notes]
+        lines += [""]
+    lines += ["## What the leader does", ""]
+    rows = [[r["observation"], ", ".join(_action(cell) for cell in r["actions"])] for r in document["mechanism"]]
+    lines += _table(["observation", "action"], rows)
+    lines += ["## When the followers go on learning", ""]
+    lines += _table(
+        ["horizon", "updates", "readout", "value", "over replays", "largest gap"],
+        [
+            [
+                f"×{row['factor']}",
+                str(row["rounds"]),
+                _READOUTS[row["readout"]],
+                show(row["value"]),
+                f"{show(row['value_min'])} … {show(row['value_max'])}",
+                show(row["gap"], 6, "up"),
+            ]
+            for row in document["tables"]["readouts"]
+        ],
+    )
+    lines += ["## Equilibrium selection", ""]
+    lines += _table(
+        ["equilibria", "ε", "least value", "most value", "proved"],
+        [
+            [
+                SET_NAMES[s["id"][6:8]],
+                show_exact(Fraction(s["details"]["epsilon_exact"])),
+                show(s["details"]["min"]["outer"], 6, "down"),
+                show(s["details"]["max"]["outer"], 6, "up"),
+                "both ends" if s["details"]["proved"] else "outer ends only",
+            ]
+            for s in document["statements"]
+            if s["id"].startswith("range.")
+        ],
+    )
+    lines += ["## Every statement", ""]
+    lines += _table(
+        ["id", "role", "verdict", "measured", "threshold", "evidence", "statement"],
+        [
+            [
+                f"`{s['id']}`",
+                s["role"],
+                s["verdict"],
+                "" if s["measured"] is None else show(s["measured"], 8),
+                "" if s["threshold"] is None else show(s["threshold"], 8),
+                s["evidence"],
+                s["text"],
+            ]
+            for s in document["statements"]
+        ],
+    )
+    lines += [
+        "## How this was made",
+        "",
+        f"- file: {subject['bytes']} bytes, sha256 `{subject['sha256']}`",
+        f"- followers: {', '.join(f'{k} {v}' for k, v in subject['followers'].items())}",
+        f"- replays: {subject['options']['seeds']} seeds from {subject['options']['rng_seed']}",
+        f"- certificates: {len(document['certificates'])}, each re-proved by `spverify recheck certificates/NAME`",
+        "",
+        f"spverify {document['spverify']}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def comparison_markdown(document: Document, names: Sequence[str]) -> str:
+    """Several audits side by side; ``names`` are their folders."""
+    rows = []
+    for row, name in zip(document["comparison"]["rows"], names, strict=True):
+        found = row["range"]
+        low, high = show(found["min"], 5, "down"), show(found["max"], 5, "up")
+        rows.append(
+            [
+                f"[{_plain(row['name'])}]({name}/report.md)",
+                row["setting"],
+                row["verdict"],
+                f"{row['holding']} of {row['required']}",
+                f"{show(row['value'])} ({_READOUTS[row['readout']]})",
+                low if low == high else f"{low} … {high}",
+                f"{show(row['gap'], 6, 'up')} of {show(row['threshold'])}",
+            ]
+        )
+    head = ["leader", "setting", "verdict", "required that hold", "value", "proved range", "gap of allowed"]
+    legend = [f"- *{verdict}*: {words}" for verdict, words in MEANING.items()]
+    return "\n".join(["# Leaders side by side", "", *_table(head, rows), *legend]) + "\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    cells = [[_plain(cell) for cell in row] for row in rows]
+    return [_row(head), _row(["---"] * len(head)), *(_row(row) for row in cells), ""]
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """Text that cannot end a table cell or a line."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _action(cell: Document) -> str:
+    return cell["action"] if cell["exact"] == "1" else f"{cell['action']} ({cell['exact']})"

@@ -1,0 +1,348 @@
+"""The pictures of a report as inline SVG: text stays text, colours are the page's own, same input same bytes.
+
+matplotlib draws with stand-in colours that are replaced by CSS variables, so one picture serves light, dark and print.
+Each function takes the audit document and returns SVG with a title for those who cannot see it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ..numerals import show
+
+Document = Mapping[str, Any]
+
+# Stand-ins: colours no picture would use by itself, each replaced by a variable of the page.
+INK, MUTED, RULE, BAND, FIRST, SECOND, THIRD, PAPER = (f"#0{k}0{k}0{k}" for k in range(1, 9))
+_VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    RULE: "--rule",
+    BAND: "--band",
+    FIRST: "--first",
+    SECOND: "--second",
+    THIRD: "--third",
+    PAPER: "--paper",
+}
+READOUT_STYLE = {"empirical": (SECOND, "o"), "last": (THIRD, "s"), "argmax": (FIRST, "D")}
+READOUT_NAMES = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "path.simplify": False,
+}
+
+
+def range_picture(document: Document) -> str:
+    """The proved range of the leader's value as a curve in epsilon, with the replays' own gaps and values marked."""
+    curve = [point for point in document["series"]["range_curve"] if point["set"] == "sf"]
+    curve.sort(key=lambda point: point["epsilon"])
+    points = [point for point in document["series"]["points"] if point["factor"] == 1]
+    own = max(point["gap"] for point in points)
+    with rc_context({**_STYLE, "svg.hashsalt": "range"}):
+        figure, axes = _figure(9.2, 4.1)
+        x = [point["epsilon"] for point in curve]
+        low, high = [point["min"] for point in curve], [point["max"] for point in curve]
+        end = max(x[-1], own * 1.15, 1e-9)
+        axes.fill_between(x, low, high, color=BAND, linewidth=0, zorder=1)
+        axes.plot(x, low, color=FIRST, linewidth=1.4, zorder=2)
+        axes.plot(x, high, color=FIRST, linewidth=1.4, zorder=2)
+        values = [*low, *high, *(p["value"] for p in points)]
+        shown = _references(document, values)
+        values += [reference["value"] for reference in shown]
+        bottom, top = min(values), max(values)
+        margin = 0.09 * (top - bottom or abs(top) or 1.0)
+        axes.set_ylim(bottom - margin, top + margin)
+        axes.set_xlim(-0.012 * end, end)
+        for reference in shown:
+            axes.axhline(reference["value"], color=MUTED, linewidth=0.9, dashes=(4, 3), zorder=1.5)
+        limit = document["subject"]["threshold"]
+        if 0 < limit < end:
+            axes.axvline(limit, color=MUTED, linewidth=0.9, dashes=(1, 2), zorder=1.5)
+            axes.annotate(
+                "largest gap allowed",
+                (limit, 0.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(4, 5),
+                textcoords="offset points",
+                fontsize=9,
+                color=MUTED,
+            )
+        _trails(axes, document["series"]["points"])
+        _label_right(axes, [(r["value"], f"{r['name']} {show(r['value'], 4)}") for r in shown])
+        _mark(axes, points, [reference["value"] for reference in shown])
+        axes.set_xlabel("ε: the gain a follower may forgo (payoff units)")
+        axes.set_ylabel("leader's value")
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        return _svg(figure, _range_words(document, curve, points))
+
+
+def _references(document: Document, values: Sequence[float]) -> list[dict[str, Any]]:
+    """References worth a line: distinct values, not so far off that they would flatten the picture."""
+    spread = max(values) - min(values) or abs(max(values)) or 1.0
+    out: list[dict[str, Any]] = []
+    for reference in document["series"]["references"]:
+        near = min(values) - spread <= reference["value"] <= max(values) + spread
+        same = next((r for r in out if abs(r["value"] - reference["value"]) < 1e-9 * spread), None)
+        if same:
+            same["name"] += f", {reference['name']}"
+        elif near:
+            out.append(dict(reference))
+    return out
+
+
+def _trails(axes: Any, points: Sequence[Document]) -> None:
+    """Where each readout goes as the followers learn longer: a thin line and small marks."""
+    for readout, (colour, marker) in READOUT_STYLE.items():
+        own = sorted((p for p in points if p["readout"] == readout), key=lambda p: p["factor"])
+        x, y = [p["gap"] for p in own], [p["value"] for p in own]
+        axes.plot(x, y, color=colour, linewidth=0.9, zorder=3, clip_on=False)
+        axes.plot(x[1:], y[1:], marker, color=colour, markersize=3.2, linestyle="none", zorder=4, clip_on=False)
+
+
+# Where a label may stand beside its mark, in points, best place first; the sign of x says on which side.
+_PLACES = [
+    (10, -3.5),
+    (10, 9),
+    (10, -16),
+    (-10, -3.5),
+    (-10, 9),
+    (-10, -16),
+    (10, 22),
+    (10, -29),
+    (-10, 22),
+    (-10, -29),
+]
+_PLOT_POINTS = (590.0, 240.0)  # size of the plotting area, near enough to keep labels apart
+_CHARACTER, _LINE = 5.9, 12.0
+
+
+def _mark(axes: Any, points: Sequence[Document], lines: Sequence[float]) -> None:
+    """The replays' marks, and a label beside each that covers no other mark, label or line end."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+
+    def place(point: Document) -> tuple[float, float]:
+        x, y = (point["gap"] - left) / (right - left), (point["value"] - bottom) / (top - bottom)
+        return x * _PLOT_POINTS[0], y * _PLOT_POINTS[1]
+
+    for point in sorted(points, key=lambda p: p["trained"]):
+        colour, marker = READOUT_STYLE[point["readout"]]
+        look = {"color": colour, "markersize": 8.5 if point["trained"] else 6.5, "markeredgecolor": PAPER}
+        axes.plot([point["gap"]], [point["value"]], marker, **look, markeredgewidth=1.2, zorder=5, clip_on=False)
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in map(place, points)]
+    for value in lines:
+        y = (value - bottom) / (top - bottom) * _PLOT_POINTS[1]
+        taken.append((_PLOT_POINTS[0] - 150, y, _PLOT_POINTS[0], y + 14))
+    for point in sorted(points, key=lambda p: not p["trained"]):
+        x, y = place(point)
+        words = f"{READOUT_NAMES[point['readout']]}: {show(point['value'], 4)}"
+        width = _CHARACTER * len(words)
+        boxes = [(x + dx if dx > 0 else x + dx - width, y + dy, dx, dy) for dx, dy in _PLACES]
+        inside = [b for b in boxes if b[0] >= 0 and b[0] + width <= _PLOT_POINTS[0] and b[1] >= 0]
+        free = [b for b in inside if not any(_overlap((b[0], b[1], b[0] + width, b[1] + _LINE), o) for o in taken)]
+        box_x, box_y, dx, dy = (free or inside or boxes)[0]
+        taken.append((box_x, box_y, box_x + width, box_y + _LINE))
+        axes.annotate(
+            words,
+            (point["gap"], point["value"]),
+            xytext=(dx, dy),
+            textcoords="offset points",
+            ha="left" if dx > 0 else "right",
+            fontsize=9.5,
+            fontweight="bold" if point["trained"] else "normal",
+            zorder=6,
+        )
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _label_right(axes: Any, labels: Sequence[tuple[float, str]]) -> None:
+    """Names of horizontal lines above their right end."""
+    for value, text in labels:
+        axes.annotate(
+            text,
+            (1.0, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+            color=MUTED,
+        )
+
+
+def _range_words(document: Document, curve: Sequence[Document], points: Sequence[Document]) -> str:
+    first, last = curve[0], curve[-1]
+    trained = next(point for point in points if point["trained"])
+    return (
+        f"Proved range of the leader's value against ε: from {show(first['min'], 4)} to {show(first['max'], 4)} at "
+        f"ε = 0, from {show(last['min'], 4)} to {show(last['max'], 4)} at ε = {show(last['epsilon'], 3)}. The replays "
+        f"reached {show(trained['value'], 4)} with a gap of {show(trained['gap'], 3)}."
+    )
+
+
+def horizon_picture(document: Document) -> str:
+    """The leader's value by readout and horizon, with the spread over replays."""
+    rows = document["tables"]["readouts"]
+    factors = sorted({row["factor"] for row in rows})
+    with rc_context({**_STYLE, "svg.hashsalt": "horizon"}):
+        figure, axes = _figure(9.2, 3.2)
+        values = [row[key] for row in rows for key in ("value_min", "value_max")]
+        shown = _references(document, values)
+        values += [reference["value"] for reference in shown]
+        bottom, top = min(values), max(values)
+        margin = 0.12 * (top - bottom or abs(top) or 1.0)
+        axes.set_ylim(bottom - margin, top + margin)
+        for reference in shown:
+            axes.axhline(reference["value"], color=MUTED, linewidth=0.9, dashes=(4, 3), zorder=1)
+        ends = []
+        for k, readout in enumerate(READOUT_STYLE):
+            own = {row["factor"]: row for row in rows if row["readout"] == readout}
+            colour, marker = READOUT_STYLE[readout]
+            x = [n + 0.05 * (k - 1) for n in range(len(factors))]
+            y = [own[factor]["value"] for factor in factors]
+            axes.vlines(
+                x,
+                [own[f]["value_min"] for f in factors],
+                [own[f]["value_max"] for f in factors],
+                color=colour,
+                linewidth=1.4,
+                zorder=2,
+            )
+            axes.plot(
+                x,
+                y,
+                marker=marker,
+                color=colour,
+                linewidth=1.4,
+                markersize=6.5,
+                markeredgecolor=PAPER,
+                markeredgewidth=1,
+                zorder=3,
+            )
+            ends.append((y[-1], f"{READOUT_NAMES[readout]} {show(y[-1], 4)}"))
+        axes.set_xlim(-0.25, len(factors) - 0.4 + 0.25)
+        _spread_labels(axes, ends, len(factors) - 1 + 0.12, top - bottom + 2 * margin)
+        _label_left(axes, [(r["value"], r["name"]) for r in shown])
+        axes.set_xticks(range(len(factors)))
+        rounds = {row["factor"]: row["rounds"] for row in rows}
+        axes.set_xticklabels([f"×{factor}\n{rounds[factor]} updates" for factor in factors])
+        axes.set_ylabel("leader's value")
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        words = "; ".join(
+            f"{READOUT_NAMES[readout]} "
+            + ", ".join(f"{show(r['value'], 4)} at ×{r['factor']}" for r in rows if r["readout"] == readout)
+            for readout in READOUT_STYLE
+        )
+        return _svg(figure, f"The leader's value by horizon: {words}.")
+
+
+def _label_left(axes: Any, labels: Sequence[tuple[float, str]]) -> None:
+    for value, text in labels:
+        axes.annotate(
+            text,
+            (0.0, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 3),
+            textcoords="offset points",
+            ha="left",
+            fontsize=9,
+            color=MUTED,
+        )
+
+
+def _spread_labels(axes: Any, labels: Sequence[tuple[float, str]], x: float, height: float) -> None:
+    """Labels at the right end, moved apart where their lines meet."""
+    least, last = 0.085 * height, -math.inf
+    for value, text in sorted(labels):
+        y = max(value, last + least)
+        last = y
+        axes.annotate(text, (x, y), va="center", fontsize=9.5, annotation_clip=False)
+
+
+def regret_picture(document: Document) -> str:
+    """Average regret against the bound for multiplicative weights, log-log, one panel a player and type."""
+    series = document["series"]["regret"]
+    columns = min(len(series), 3 if len(series) != 4 else 2)
+    lines = math.ceil(len(series) / columns)
+    with rc_context({**_STYLE, "svg.hashsalt": "regret", "font.size": 9}):
+        figure = Figure(figsize=(9.2, 0.5 + 1.9 * lines), layout="constrained")
+        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        positive = [r for s in series for r in s["regret"] if r > 0]
+        bounds = [b for s in series for b in s["bound"] if b > 0]
+        top = max([*bounds, *positive, 1e-6]) * 2
+        floor = max(min([*positive, *bounds, top / 10]) / 2, top * 1e-7)
+        for k, axes in enumerate(grid.flat):
+            if k >= len(series):
+                axes.set_axis_off()
+                continue
+            one = series[k]
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            regret = [max(r, floor) for r in one["regret"]]
+            axes.fill_between(one["rounds"], regret, one["bound"], color=BAND, linewidth=0)
+            axes.plot(one["rounds"], one["bound"], color=MUTED, linewidth=1.2, dashes=(4, 3))
+            axes.plot(one["rounds"], regret, color=FIRST, linewidth=1.8)
+            axes.set_ylim(floor, top)
+            axes.set_title(f"{one['player']}: {one['type']}", fontsize=9, loc="left", color=INK)
+            axes.grid(axis="y")
+            axes.minorticks_off()
+        figure.supxlabel("rounds of learning", fontsize=9, color=MUTED)
+        figure.supylabel("average regret", fontsize=9, color=MUTED)
+        last = ", ".join(
+            f"{s['player']} {s['type']} {show(s['regret'][-1], 2)} of {show(s['bound'][-1], 2)}" for s in series
+        )
+        return _svg(figure, f"Average regret stays below the bound (dashed). At the longest horizon: {last}.")
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _svg(figure: Figure, words: str) -> str:
+    """The figure as an <svg> element with a label, its colours tied to the page's variables."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    text = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1var(--sans)", text)
+    box = re.search(r'viewBox="([^"]+)"', text)
+    assert box is not None
+    head = f'<svg class="picture" role="img" aria-label="{escape(words, quote=True)}" viewBox="{box[1]}"'
+    head += ' xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1)

@@ -1,0 +1,152 @@
+"""The summary of an audit in a terminal: 80 columns, readable without colour."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..numerals import show
+from .text import MEANING, WIDTH, asides, summary
+
+Document = Mapping[str, Any]
+_COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
+_READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
+
+
+def audit_text(document: Document) -> str:
+    """What `spverify report` prints for one leader."""
+    subject, headline = document["subject"], document["headline"]
+    verdict = document["verdict"]
+    found = headline["range"]
+    low, high = show(found["min"], 5, "down"), show(found["max"], 5, "up")
+    figures = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    figures.add_row(
+        "Value reached",
+        Text(show(headline["value"], 5), "bold"),
+        f"{_READOUTS[headline['readout']]}, {subject['followers']['updates']} updates",
+        "exact",
+    )
+    figures.add_row(
+        "Proved range",
+        Text(low if low == high else f"{low} … {high}", "bold"),
+        f"all equilibria at the play's own ε = {show(found['epsilon'], 4)}",
+        "exact" if found["proved"] else "not closed",
+    )
+    figures.add_row(
+        "Gap",
+        Text(show(headline["gap"], 4, "up"), "bold"),
+        f"{show(headline['threshold'], 4)} is allowed",
+        "exact",
+    )
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (f" {verdict.upper()} ", f"bold reverse {_COLOURS[verdict]}"),
+            ("  " + subject["name"], "bold"),
+            f"  ({subject['setting']['name']}, {subject['policy']['leader_action']} leader)",
+        ),
+        Text(summary(document)),
+        Text(""),
+        figures,
+        Text(""),
+        _readouts(document),
+        Text(""),
+        _required(document),
+    ]
+    notes = asides(document)
+    if notes:
+        parts += [Text(""), Text("Not required, good to know", "bold")]
+        parts += [_aside(statement) for statement in notes]
+    return _render([*parts, Text("")])
+
+
+def _aside(statement: Document) -> RenderableType:
+    row = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    row.add_column(width=12)
+    row.add_column()
+    row.add_row(statement["verdict"], statement["text"])
+    return row
+
+
+def _readouts(document: Document) -> Table:
+    """Value and gap by horizon, one column a readout."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("value (gap) after", no_wrap=True)
+    trained = document["subject"]["readout"]
+    for readout, name in _READOUTS.items():
+        table.add_column(name + (" *" if readout == trained else ""), justify="right", no_wrap=True)
+    rows = document["tables"]["readouts"]
+    for factor in sorted({row["factor"] for row in rows}):
+        own = {row["readout"]: row for row in rows if row["factor"] == factor}
+        cells = [f"{show(own[r]['value'], 4)} ({show(own[r]['gap'], 2, 'up')})" for r in _READOUTS]
+        table.add_row(f"×{factor}: {own['argmax']['rounds']} updates", *cells)
+    return table
+
+
+def _required(document: Document) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("required statement", no_wrap=True)
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("threshold", justify="right", no_wrap=True)
+    table.add_column("evidence", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for statement in document["statements"]:
+        if statement["role"] == "required":
+            verdict = statement["verdict"]
+            table.add_row(
+                statement["id"],
+                _number(statement["measured"]),
+                _number(statement["threshold"]),
+                statement["evidence"],
+                Text(verdict, "bold " + _COLOURS[verdict] if verdict != "holds" else _COLOURS[verdict]),
+            )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else show(value, 5)
+
+
+def comparison_text(document: Document) -> str:
+    """Several leaders side by side."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name, right in (("leader", False), ("verdict", False), ("value", True), ("range", True), ("gap", True)):
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in document["comparison"]["rows"]:
+        found = row["range"]
+        low, high = show(found["min"], 4, "down"), show(found["max"], 4, "up")
+        table.add_row(
+            row["name"],
+            Text(row["verdict"], _COLOURS[row["verdict"]]),
+            show(row["value"], 5),
+            low if low == high else f"{low} … {high}",
+            show(row["gap"], 3, "up"),
+        )
+    worst = {row["verdict"] for row in document["comparison"]["rows"]}
+    legend = [Text(f"{verdict}: {MEANING[verdict]}") for verdict in MEANING if verdict in worst]
+    return _render([Text("Side by side", "bold"), Text(""), table, Text(""), *legend, Text("")])
+
+
+def _render(parts: Sequence[RenderableType]) -> str:
+    """Text for standard output: with colour codes only where that is a terminal."""
+    colours = Console(file=sys.stdout)
+    console = Console(
+        file=io.StringIO(),
+        width=WIDTH,
+        force_terminal=colours.is_terminal,
+        no_color=colours.no_color,
+        color_system=colours.color_system,  # type: ignore[arg-type]
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+    for part in parts:
+        console.print(part)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())

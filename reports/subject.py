@@ -1,0 +1,133 @@
+"""Who is audited: the leader as the child process understood it, its world, and how its followers learn.
+
+Everything the file says about itself is data to be checked; this module only reads it, with the setting's own defaults
+where the file is silent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..trained_leaders.settings import Setting
+from ..trained_leaders.tabulate import Tabulation
+from ..verify.game import BayesianGame
+from ..verify.plain import number_text
+from .replay import READOUTS, Followers, Replays
+
+if TYPE_CHECKING:
+    from .audit import Options
+
+MAX_CELLS = 40_000_000
+"""Strategies kept in memory for a replay; longer horizons get fewer seeds."""
+
+DEFAULT_READOUT = "argmax"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One leader under audit.
+
+    Attributes:
+        name: what the report calls it.
+        path: the file.
+        leader: what the child process made of it.
+        setting: the world, made anew in this process.
+        followers: how the followers learn: as in training, else the setting's default.
+        readout: the readout the leader was trained for; argmax where the file does not say.
+        threshold: largest gap allowed, payoff units, exact.
+        seeds: replays that fit in memory at the longest horizon.
+    """
+
+    name: str
+    path: Path
+    leader: Tabulation
+    options: Options
+    setting: Setting = field(repr=False)
+    followers: Followers
+    readout: str
+    threshold: Fraction
+    seeds: int
+
+    @classmethod
+    def of(cls, name: str, path: Path, leader: Tabulation, options: Options) -> Subject:
+        """The subject of a tabulated leader."""
+        world = leader.world
+        stated, default = leader.training.get("followers", {}), world.followers
+        followers = Followers(
+            *(stated.get(key, getattr(default, key)) for key in ("updates", "epsilon", "types", "opponents"))
+        )
+        readout = leader.training.get("readout", DEFAULT_READOUT)
+        cells = sum(len(p.types) * len(p.actions) for p in world.players) * followers.updates * options.factors[-1]
+        return cls(
+            name,
+            path,
+            leader,
+            options,
+            world,
+            followers,
+            readout if readout in READOUTS else DEFAULT_READOUT,
+            options.epsilon * Fraction(world.payoff_scale),
+            max(1, min(options.seeds, MAX_CELLS // cells)),
+        )
+
+    @property
+    def game(self) -> BayesianGame:
+        """The followers' exact game under this leader."""
+        return self.leader.game
+
+    def replays(self, *, seeds: int | None = None, rng_seed: int | None = None, updates: int | None = None) -> Replays:
+        """The audit's replays; with other numbers, those behind the trainer's claims, at one horizon."""
+        own = self.followers
+        if updates is not None:
+            own = Followers(updates, own.epsilon, own.types, own.opponents)
+        return Replays(
+            self.game,
+            own,
+            float(self.setting.payoff_scale),
+            self.options.factors if updates is None else (1,),
+            self.seeds if seeds is None else seeds,
+            self.options.rng_seed if rng_seed is None else rng_seed,
+        )
+
+    def claim(self, kind: str, readout: str) -> Fraction | None:
+        """A figure that the trainer stored (``value`` or ``gap``), or None."""
+        stored = self.leader.claims.get(kind, {}).get(readout)
+        return Fraction(stored) if stored is not None and math.isfinite(stored) else None
+
+    def to_document(self) -> dict[str, Any]:
+        """The audit's ``subject``."""
+        leader, options = self.leader, self.options
+        return {
+            "name": self.name,
+            "sha256": leader.sha256,
+            "bytes": leader.size,
+            "setting": {"name": leader.setting, "parameters": leader.parameters},
+            "policy": {"kind": leader.policy_kind, "leader_action": leader.leader_action},
+            "players": [
+                {"name": p.name, "types": list(p.types), "actions": list(p.actions)} for p in self.game.players
+            ],
+            "game_sha256": self.game.sha256,
+            "payoff_scale": float(self.setting.payoff_scale),
+            "followers": {
+                "rule": "multiplicative weights",
+                "updates": self.followers.updates,
+                "epsilon": self.followers.epsilon,
+                "types": self.followers.types,
+                "opponents": self.followers.opponents,
+            },
+            "readout": self.readout,
+            "threshold": float(self.threshold),
+            "threshold_exact": number_text(self.threshold),
+            "options": {
+                "epsilon": number_text(options.epsilon),
+                "seeds": self.seeds,
+                "factors": list(options.factors),
+                "rng_seed": options.rng_seed,
+            },
+            "training": leader.training,
+            "claims": leader.claims,
+        }
