@@ -122,15 +122,25 @@ class Problem:
 
     @cached_property
     def integers(self) -> Arrays:
-        """The game in integers: everything times its denominator, regret rows times p_i(t_i) too (`row_units`)."""
+        """The game in integers: everything times its denominator, regret rows times p_i(t_i) too (`row_units`).
+
+        The objective starts at 0 as it does in doubles: with redundant rows in a basis, a shift would change its duals.
+        """
         plain = self.game.plain
         prior = _objects(plain.prior)
+        aim = np.broadcast_to(self.sign * _objects(self.exact_objective), self.game.shape)
         return Arrays(
             prior,
             (prior,) * plain.n,
             tuple(np.broadcast_to(_objects(payoff), self.game.shape) for payoff in plain.payoffs),
-            np.broadcast_to(self.sign * _objects(self.exact_objective), self.game.shape),
+            aim - self.integer_low,
         )
+
+    @cached_property
+    def integer_low(self) -> int:
+        """What was taken off the integer side's objective: its smallest value over feasible cells."""
+        values = self.sign * _objects(self.exact_objective)
+        return int(values.min() if self.cells.all() else np.broadcast_to(values, self.cells.shape)[self.cells].min())
 
     @cached_property
     def row_units(self) -> list[Fraction]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +22,15 @@ from ..verify.certificate import (
     outer_certificate,
     round_multipliers,
 )
-from ..verify.errors import FormatError, PlayError, UsageError
+from ..verify.errors import FormatError, UsageError
 from ..verify.game import BayesianGame
-from ..verify.kernel import SETS, exact_gap, objective_tensor
+from ..verify.kernel import SETS, check_certificate, exact_gap, objective_tensor
 from ..verify.plain import Tensor, parse_number
 from ..verify.play import ConditionalPlay, MixturePlay, PlanPlay, Play, exact
 from ..verify.regret import dual_payoff
 from .arrays import Problem
 from .plans import best_profile, masked
-from .search import PlanPool, Proposal, search_cells, search_plans
+from .search import PlanPool, Proof, Proposal, search_cells, search_plans
 
 PROOF_NODES = 100_000
 """Longest strategic-form search that a certificate may ask of the kernel."""
@@ -234,66 +233,70 @@ class _Court:
         self.sense = "upper" if problem.sign > 0 else "lower"
         self.accepted: list[Certificate] = []
 
-    def _try(self, **evidence: Any) -> bool:
+    def _accepts(self, certificate: Certificate) -> bool:
+        """The kernel's answer; the game is handed over as it is, which spares parsing the certificate's copy of it."""
+        return check_certificate({**certificate.document, "game": None}, self.game.plain).accepted
+
+    def _try(self, proof: Proof) -> bool:
         certificate = outer_certificate(
             self.game,
             sense=self.sense,
             equilibrium_set=self.which,
             objective=self.aim,
             epsilon=self.problem.epsilon,
-            **evidence,
+            multipliers=proof.multipliers,
+            potentials=proof.potentials,
+            value=proof.value,
         )
-        if certificate.recheck(self.game).accepted:
-            self.accepted.append(certificate)
-            return True
-        return False
+        if not self._accepts(certificate):
+            return False
+        self.accepted.append(certificate)
+        return True
 
     def multipliers(self, found: Proposal) -> None:
         """Bounds that multipliers prove at once, by a maximum at each joint type."""
-        for multipliers, potentials in found.proofs:
-            self._try(multipliers=multipliers, potentials=potentials)
+        for proof in found.proofs:
+            if self._try(proof) and proof.value is not None:
+                return  # the value of an exact optimum: nothing better is to be had
+            if proof.value is not None:
+                self._try(Proof(proof.multipliers, proof.potentials))
 
     def outer(self) -> Certificate:
         """The best accepted bound; multipliers of zero prove the most that any play could be worth."""
         if not self.accepted:
-            zero = [np.zeros(mask.shape) for mask in self.game.feasible]
-            self._try(multipliers=zero)
+            self._try(Proof([np.zeros(mask.shape) for mask in self.game.feasible]))
         return min(self.accepted, key=lambda certificate: self.problem.sign * certificate.value)
 
     def inner(self, plays: list[Play]) -> tuple[Certificate | None, Fraction | None]:
         """The first play that the kernel accepts as a member of the set, with its exact gap."""
         for play in plays:
-            try:
-                plain = exact(play, self.game)
-            except PlayError:
-                continue
             certificate = attained_certificate(
                 self.game, play, objective=self.aim, epsilon=self.problem.epsilon, equilibrium_set=self.which
             )
-            if certificate.recheck(self.game).accepted:
-                return certificate, exact_gap(self.game.plain, plain)[0]
+            if self._accepts(certificate):
+                # the claim's epsilon is the gap itself where that is larger than the epsilon asked for
+                within = certificate.epsilon == self.problem.epsilon and self.problem.epsilon > 0
+                gap = exact_gap(self.game.plain, exact(play, self.game))[0] if within else certificate.epsilon
+                return certificate, gap
         return None, None
 
     def strategic(self, found: Proposal, deadline: float) -> bool:
         """Bounds that only the search over strategies proves; False if none as tight as the search found."""
-        for multipliers, value in found.strategic:
-            rows = multipliers if value is not None else round_multipliers(self.game, multipliers)
-            if self._strategic(rows, value, deadline):
-                return True
-        return False
+        return any(self._strategic(proof, deadline) for proof in found.proofs)
 
-    def _strategic(self, rows: list[tuple[int, int, int, Fraction]], value: Fraction | None, deadline: float) -> bool:
+    def _strategic(self, proof: Proof, deadline: float) -> bool:
         problem = self.problem
+        rows = proof.multipliers if proof.value is not None else round_multipliers(self.game, proof.multipliers)
         y = [np.zeros(mask.shape) for mask in self.game.feasible]
         for i, t, a, number in rows:
             y[i][t, a] = float(number) * problem.payoff_scale[i] / problem.objective_scale
         scaled = problem.scaled
         c = masked(dual_payoff(scaled, scaled.leader, y), self.game)
         paid = sum(float(problem.epsilon) / s * float(z.sum()) for s, z in zip(problem.payoff_scale, y, strict=True))
-        if value is not None:
-            limit = (problem.sign * float(value) - problem.objective_low) / problem.objective_scale - paid
+        if proof.value is not None:
+            limit = (problem.sign * float(proof.value) - problem.objective_low) / problem.objective_scale - paid
             replay = best_profile(c, self.game, limit=limit + 1e-11, max_nodes=PROOF_NODES, improve=False)
-            return replay.complete and self._try(multipliers=rows, value=value)
+            return replay.complete and self._try(Proof(rows, None, proof.value))
         top = best_profile(c, self.game, limit=-np.inf, deadline=deadline, max_nodes=20 * PROOF_NODES)
         # a claim further out has a shorter proof: go out until the kernel can follow
         slack = 2e-10
@@ -301,8 +304,8 @@ class _Court:
             limit = top.bound + slack
             replay = best_profile(c, self.game, limit=limit, max_nodes=PROOF_NODES, improve=False)
             if replay.complete:
-                claim = self._outward(limit + paid)
-                return self._try(multipliers=rows, value=claim) and top.complete and slack < 1e-8
+                found = self._try(Proof(rows, None, self._outward(limit + paid)))
+                return found and top.complete and slack < 1e-8
             slack *= 4.0
         return False
 
@@ -315,11 +318,13 @@ class _Court:
 
     def outside(self, found: Proposal, deadline: float, progress: Progress | None) -> None:
         """Bounds over the sets that contain the strategic form, where its own could not be proved."""
-        self.multipliers(found)
         cells = int(np.prod(self.game.shape))
         if cells <= NS_COLUMNS:
-            wider = search_cells(self.problem, signalling=False, deadline=deadline + 1.0, progress=progress)
+            wider = search_cells(self.problem, signalling=False, deadline=deadline, progress=progress)
             found.method += "; bound also from the non-signalling set"
             self.multipliers(wider)
-        wider = search_cells(self.problem, signalling=True, deadline=deadline + 1.0, progress=progress)
-        self.multipliers(wider)
+        if cells > NS_COLUMNS or not wider.plays:
+            self.multipliers(search_cells(self.problem, signalling=True, deadline=deadline, progress=progress))
+            found.method += "; bound also from the type-conditional set"
+        for proof in found.proofs:
+            self._try(Proof(proof.multipliers))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..verify.game import BayesianGame, FloatArray
-from ..verify.plain import tensor
+from ..verify.plain import grid_row, tensor
 from ..verify.play import ConditionalPlay, PlanPlay, Play
 from ..verify.regret import dual_payoff
 from .arrays import IntArray, Problem
@@ -26,10 +26,22 @@ from .polytope import CellProgram, cells_of, round_non_signalling
 DIRECT_COLUMNS = 3_000
 """Up to here one linear program over all cells beats column generation (measured)."""
 
-EXACT_CELLS = 20_000
+EXACT_CELLS = 300_000
 """Up to here a play over all cells is written down in rationals."""
 
 Progress = Callable[[str], None]
+
+
+Rows = list[tuple[int, int, int, Fraction]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Multipliers (exact rows, or arrays to be rounded) and potentials, and what they should prove if that is known."""
+
+    multipliers: Any
+    potentials: Any = None
+    value: Fraction | None = None
 
 
 @dataclass
@@ -37,16 +49,13 @@ class Proposal:
     """What a search hands to the kernel.
 
     Attributes:
-        proofs: (multipliers, potentials or None), each perhaps proving a bound over the set.
-        profiles: for the strategic form, multipliers (exact rows or arrays) and the value that the strategic-form
-            search should prove with them, as the float it is near to (scaled), or exactly.
-        plays: plays that may attain it.
+        proofs: the most promising first. For the strategic form they await the search over strategies (theory T5).
+        plays: plays that may attain the optimum, the best first.
         method: how, in words.
     """
 
-    proofs: list[tuple[Any, Any]] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
     plays: list[Play] = field(default_factory=list)
-    strategic: list[tuple[Any, Fraction | None]] = field(default_factory=list)
     method: str = ""
 
 
@@ -85,15 +94,17 @@ def search_cells(problem: Problem, *, signalling: bool, deadline: float, progres
         vertex = _vertex(problem, program.n_masses, basis, solution.tight)
         if vertex is not None:
             potentials = None if signalling else _exact_potentials(problem, program, vertex)
-            out.proofs.append((problem.exact_rows(vertex.duals), potentials))
+            value = _vertex_value(problem, program.n_masses, vertex)
+            out.proofs.append(Proof(problem.exact_rows(vertex.duals), potentials, value))
             if min(vertex.x) >= 0 and int(np.prod(game.shape)) <= EXACT_CELLS:
                 out.plays.append(ConditionalPlay(_sigma(problem, keys[solution.basic, 0], vertex.x).tolist()))
                 out.method += ", vertex exact"
         if not out.plays:
             sigma = _float_sigma(problem, keys[:, 0], solution.x)
-            out.plays.append(ConditionalPlay(sigma if signalling else round_non_signalling(game, sigma).tolist()))
+            exact = on_grid(sigma) if signalling else round_non_signalling(game, sigma)
+            out.plays.append(ConditionalPlay(exact.tolist()))
     potentials = None if signalling else [-f * problem.objective_scale for f in program.potentials(duals)]
-    out.proofs.append((problem.multipliers(duals), potentials))
+    out.proofs.append(Proof(problem.multipliers(duals), potentials))
     return out
 
 
@@ -175,6 +186,16 @@ def _float_sigma(problem: Problem, cells: IntArray, x: FloatArray) -> FloatArray
     return np.where(total > 0.5, mass / np.where(total > 0, total, 1.0), sigma).reshape(game.shape)
 
 
+def on_grid(sigma: FloatArray) -> Any:
+    """The same play exactly, as `verify.plain.exact_row` would round it, but quick where most cells are 0."""
+    rows = sigma.reshape(-1, int(np.prod(sigma.shape[sigma.ndim // 2 :])))
+    out = np.zeros(rows.shape, dtype=object)
+    for k, row in enumerate(rows):
+        used = np.flatnonzero(row)
+        out[k, used] = grid_row([Fraction(x) for x in row[used].tolist()])
+    return out.reshape(sigma.shape)
+
+
 # ------------------------------------------------------------------------------- plans: SF
 
 
@@ -203,9 +224,8 @@ def search_plans(problem: Problem, *, deadline: float, pool: PlanPool, progress:
         exact = plan_columns(problem.integers, problem.rows, problem.n_regrets, keys)
         vertex = _vertex(problem, 1, exact, solution.tight)
         if vertex is not None:
-            value = _vertex_value(problem, vertex)
             if found.converged and all(z >= 0 for r, z in vertex.duals.items() if r < problem.n_regrets):
-                out.strategic.append((problem.exact_rows(vertex.duals), value))
+                out.proofs.append(Proof(problem.exact_rows(vertex.duals), None, _vertex_value(problem, 1, vertex)))
             if min(vertex.x) >= 0:
                 used = [k for k, x in enumerate(vertex.x) if x > 0]
                 out.plays.append(PlanPlay([vertex.x[k] for k in used], unpack(keys[used], game.type_shape)))
@@ -214,17 +234,17 @@ def search_plans(problem: Problem, *, deadline: float, pool: PlanPool, progress:
             kept = np.flatnonzero(solution.x > 1e-12)
             weights = solution.x[kept] / solution.x[kept].sum()
             out.plays.append(PlanPlay(weights, unpack(found.keys[kept], game.type_shape)))
-    if np.isfinite(found.bound):
-        out.strategic.append((problem.multipliers(found.duals), None))
-    out.proofs.append((problem.multipliers(found.duals), None))
+    out.proofs.append(Proof(problem.multipliers(found.duals)))
     return out
 
 
-def _vertex_value(problem: Problem, vertex: Vertex) -> Fraction:
-    """The vertex's value from its duals: epsilon times the multipliers, and the dual of the mass row."""
+def _vertex_value(problem: Problem, n_masses: int, vertex: Vertex) -> Fraction:
+    """The vertex's value from its duals: epsilon times the multipliers, and the duals of the mass rows."""
     regrets = sum((z * problem.row_units[r] for r, z in vertex.duals.items() if r < problem.n_regrets), Fraction(0))
-    mass = vertex.duals.get(problem.n_regrets, Fraction(0))
-    return problem.sign * (problem.epsilon * regrets + mass) / problem.objective_unit
+    masses = range(problem.n_regrets, problem.n_regrets + n_masses)
+    mass = sum((vertex.duals.get(r, Fraction(0)) for r in masses), Fraction(0))
+    low = Fraction(problem.integer_low, problem.exact_objective.denominator)
+    return problem.sign * (low + (problem.epsilon * regrets + mass) / problem.objective_unit)
 
 
 class _PlanOracle:
