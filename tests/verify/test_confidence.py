@@ -1,4 +1,4 @@
-"""The interval for the population gap behind a log covers it, also when strategies drift, and admits knowing nothing."""
+"""The interval for the population gap behind a log covers it, also under drift, and admits knowing nothing."""
 
 import numpy as np
 import pytest

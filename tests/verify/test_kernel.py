@@ -356,3 +356,35 @@ def test_potentials_must_be_centred_without_weights():
             game.plain, objective=w, sense="upper", epsilon=Fraction(0), multipliers=[], potentials=arrays
         )
         assert bound >= 1  # the second follower may always play action 1, whatever the first one's type
+
+
+def bound_document(game, epsilon, value, rows):
+    zero = [np.zeros(mask.shape) for mask in game.feasible]
+    arguments = {"sense": "upper", "equilibrium_set": "tc", "objective": "leader", "epsilon": Fraction(epsilon)}
+    document = outer_certificate(game, multipliers=zero, value=Fraction(value), **arguments).document
+    document["evidence"]["multipliers"] = rows
+    return document
+
+
+def test_a_negative_multiplier_would_prove_something_false_and_is_refused():
+    """With epsilon 1 the follower may give the leader 1, but y = -1/2 on a slack row 'proves' at most 1/2."""
+    game = BayesianGame([1], [[[1, 0]]], leader=[[0, 1]])
+    assert check_certificate(bound_document(game, 1, 1, [])).accepted
+    answer = check_certificate(bound_document(game, 1, "1/2", [[0, 0, 1, "-1/2"]]))
+    assert not answer.accepted
+    assert "negative" in answer.reason
+
+
+def test_a_multiplier_on_a_masked_deviation_would_prove_something_false_and_is_refused():
+    """The only feasible action gives the leader 5; a temptation that is not feasible must not lower the bound."""
+    game = BayesianGame([1], [[[0, 10]]], leader=[[5, 5]], feasible=[[[True, False]]])
+    answer = check_certificate(bound_document(game, 0, -5, [[0, 0, 1, "1"]]))
+    assert not answer.accepted
+    assert "not feasible" in answer.reason
+
+
+def test_a_multiplier_on_a_type_of_probability_zero_is_refused():
+    game = BayesianGame([1, 0], [[[0, 1], [1, 0]]], leader=[[5, 5], [0, 0]])
+    answer = check_certificate(bound_document(game, 0, 5, [[0, 1, 0, "1"]]))
+    assert not answer.accepted
+    assert "probability 0" in answer.reason
