@@ -102,14 +102,18 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     for seed in range(case.seeds):
         out = folder / f"{case.name}.seed{seed}.pt"
         began = time.perf_counter()
-        document = train_leader(
-            case.setting, leader_action=case.leader_action, mode=case.mode, seeds=[seed], out=out
-        )[0]
+        document = train_leader(case.setting, leader_action=case.leader_action, mode=case.mode, seeds=[seed], out=out)[
+            0
+        ]
         wall = time.perf_counter() - began
-        kept = {k: document[k] for k in ("seed", "value", "gap", "updates", "deployed", "objective", "iterations", "starts")}
+        kept = {
+            k: document[k] for k in ("seed", "value", "gap", "updates", "deployed", "objective", "iterations", "starts")
+        }
         reached = document["value"]["argmax"] >= case.target - 1e-9 and document["gap"]["argmax"] <= case.gap
         by_mode = document["objective"]["mode"] >= case.target - 0.002 * get_setting(case.setting).payoff_scale
-        seeds.append({**kept, "reached": reached, "mode_reached": by_mode, "wall_seconds": round(wall, 2), **measure(out)})
+        seeds.append(
+            {**kept, "reached": reached, "mode_reached": by_mode, "wall_seconds": round(wall, 2), **measure(out)}
+        )
         print(case.name, seed, "reached" if reached else "missed", f"{wall:.1f} s", document["value"], flush=True)
     return {
         "setting": case.setting,

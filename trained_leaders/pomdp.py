@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..verify.errors import SettingError
 from .responses import READOUTS, BatchGames, Floats, Hedge, expected_payoffs, gaps, joint, play_all_cells, read, values
 from .settings import Followers, Setting
+from .settings.setting import check_legal
 
 RESPONSE, REWARD = 0, 1
 
@@ -112,6 +113,8 @@ class StackelbergPOMDP:
         """
         tables = np.asarray(tables)
         phases = [tables[:, 0], tables[:, 1]] if self.phase_visible else [tables, tables]
+        for committed in phases:
+            check_legal(self.setting, committed)
         run = _Run(self, phases, rng_seed, record)
         run.response_phase()
         returns = run.reward_phase()
@@ -145,8 +148,8 @@ class _Run:
         self.visited = [np.zeros((self.size, len(setting.observations)), dtype=bool) for _ in range(2)]
         self._games: list[BatchGames | None] = [None, None]
         self._found: list[tuple[NDArray[np.int64], int, NDArray[np.int64], Floats]] = []
-        self._cumulative = np.cumsum(setting.prior.astype(float).ravel())
-        self._cumulative /= self._cumulative[-1]
+        prior = setting.prior.astype(float).ravel()
+        self._cumulative, self._last_cell = np.cumsum(prior), int(np.flatnonzero(prior)[-1])
         self._generators = [] if self.expected else [np.random.default_rng([rng_seed, b]) for b in range(self.size)]
 
     # --- the base game ---
@@ -273,7 +276,7 @@ class _Run:
 
     def _type_cells(self, uniforms: Floats) -> NDArray[np.int64]:
         cells = np.searchsorted(self._cumulative, uniforms, side="right")
-        return np.minimum(cells, len(self._cumulative) - 1)
+        return np.minimum(cells, self._last_cell)
 
     def _types(self, uniforms: Floats) -> NDArray[np.int64]:
         return np.stack(np.unravel_index(self._type_cells(uniforms), self.type_shape), axis=1)

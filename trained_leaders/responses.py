@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from math import log
+from math import log1p
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,7 @@ class Hedge:
     def __init__(
         self, size: int, type_shape: Sequence[int], action_shape: Sequence[int], *, epsilon: float, scale: float
     ) -> None:
-        self.rate = log(1 + epsilon)
+        self.rate = log1p(epsilon)
         self.scale = scale
         shapes = list(zip(type_shape, action_shape, strict=True))
         self.scores = [np.zeros((size, t, a)) for t, a in shapes]
@@ -116,7 +116,8 @@ class Hedge:
         return self._mixed(self.scores[i][self._every, own])
 
     def _mixed(self, score: Floats) -> Floats:
-        weights = np.exp(self.rate * (score - score.max(axis=-1, keepdims=True)))
+        logs = score * self.rate
+        weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
         return weights / weights.sum(axis=-1, keepdims=True)
 
     def learn_at(self, i: int, own: NDArray[np.int64], payoffs: Floats) -> None:

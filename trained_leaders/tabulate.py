@@ -13,6 +13,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -91,6 +92,7 @@ class Inspection:
 
     def __init__(self, path: Path, seconds: float, memory_mb: int) -> None:
         self._path, self._seconds, self._memory_mb = path, seconds, memory_mb
+        self._deadline = time.monotonic() + seconds
         command = [sys.executable, "-P", "-m", _module_name(), str(path), str(seconds), str(memory_mb)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
@@ -112,7 +114,7 @@ class Inspection:
     def result(self) -> Tabulation:
         """Wait for the child and validate what it said."""
         try:
-            out, err = self._child.communicate(timeout=self._seconds + 5)
+            out, err = self._child.communicate(timeout=max(0.05, self._deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.close()
             raise LeaderFileError(
@@ -208,8 +210,6 @@ def _module_name() -> str:
 
 
 def _main(arguments: list[str]) -> int:
-    import time
-
     start = time.perf_counter()
     path, seconds, memory_mb = arguments
     _limit(float(seconds), int(memory_mb))

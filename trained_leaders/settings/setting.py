@@ -219,6 +219,22 @@ def check_tables(setting: Setting, tables: NDArray[Any]) -> tuple[NDArray[Any], 
     )
 
 
+def check_legal(setting: Setting, tables: NDArray[Any]) -> None:
+    """Refuse tables of the wrong form, or with an action that is not legal where it is taken."""
+    tables, mixed = check_tables(setting, tables)
+    if mixed:
+        if tables.min() < 0 or abs(tables.sum(axis=-1) - 1).max() > 1e-9 or (tables > 0)[:, ~setting.legal].any():
+            raise SettingError(f"{setting.name}: mixtures must be probabilities over legal actions")
+        return
+    n_obs, n_actions = setting.legal.shape
+    inside = (tables >= 0) & (tables < n_actions)
+    fine = inside & setting.legal[np.arange(n_obs), np.where(inside, tables, 0)]
+    if not fine.all():
+        episode, observation = np.argwhere(~fine)[0]
+        action, label = tables[episode, observation], setting.observations[observation]
+        raise SettingError(f"{setting.name}: table {episode} takes action {action} at {label!r}, which is not legal")
+
+
 def reject_unknown(name: str, parameters: Mapping[str, Any], known: Sequence[str]) -> None:
     """Refuse parameters the setting does not have, by name."""
     for key in parameters:
