@@ -84,7 +84,9 @@ def train(
     setting: Annotated[str, typer.Argument(help="A setting; `spverify settings` lists them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The leader file to write.")] = Path("leader.pt"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Train this many seeds, from --seed on.")] = 1,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several seeds: how many from --seed on, 0,3 or 0-9.", show_default=False)
+    ] = None,
     leader_action: Annotated[
         str | None, typer.Option(help="pure, or mixture as the action.", show_default=False)
     ] = None,
@@ -101,14 +103,14 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Learn a leader; prints its value and gap under the three readouts."""
-    from .command_train import run_train
+    from .command_train import parse_seeds, run_train
 
     options = {"leader_action": leader_action, "mode": mode, "steps": steps, "updates": updates}
     given = {name: value for name, value in options.items() if value is not None}
     documents = run_train(
         setting,
         parameters=_parameters(set_param or []),
-        seeds=list(range(seed, seed + seeds)),
+        seeds=parse_seeds(seeds, seed),
         out=out,
         quick=quick,
         resume=resume,
@@ -120,7 +122,7 @@ def train(
         return
     from .render.text import train_text
 
-    print(train_text(documents))
+    print(train_text(documents, str(out)))
 
 
 @app.command(rich_help_panel="Games and plays")

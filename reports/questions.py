@@ -30,7 +30,7 @@ Readings = Mapping[tuple[int, str], Reading]
 CELLS_CHECKED = 4096
 """Plays of the setting that are unfolded to check the tabulated game: all of them if there are no more than this."""
 
-CURVE_POINTS = 12
+CURVE_POINTS = 8
 SET_WORDS = {"sf": "strategic-form", "ns": "non-signalling", "tc": "type-conditional"}
 READOUT_WORDS = {
     "empirical": "average play over all rounds",
@@ -520,12 +520,14 @@ def ask_claims(subject: Subject) -> list[Statement]:
 
 
 def headline(subject: Subject, readings: Readings, ranges: list[RangePoint]) -> dict[str, Any]:
-    """The three figures of the first screen: value reached, proved range, gap."""
+    """The three figures of the first screen: value reached and its best reference, proved range, gap."""
     reading = readings[1, subject.readout]
     own = own_epsilons(subject, readings)[subject.readout]
     point = next(p for p in ranges if p.epsilon == own and p.found.equilibrium_set == "sf")
+    aims = [r for kind in ("optimum", "bound") for r in references(subject) if r.kind == kind]
     return {
         "readout": subject.readout,
+        "reference": {"name": aims[0].name, "value": float(aims[0].value), "text": aims[0].text} if aims else None,
         "value": float(reading.value),
         "value_exact": number_text(reading.value),
         "values": [float(min(reading.values)), float(max(reading.values))],
@@ -535,6 +537,8 @@ def headline(subject: Subject, readings: Readings, ranges: list[RangePoint]) -> 
             "epsilon_exact": number_text(own),
             "min": outward(point.found.min.outer, "down"),
             "max": outward(point.found.max.outer, "up"),
+            "min_exact": number_text(point.found.min.outer),
+            "max_exact": number_text(point.found.max.outer),
             "proved": point.found.proved,
         },
         "gap": outward(reading.gap, "up"),
@@ -559,14 +563,21 @@ def readout_table(readings: Readings) -> list[dict[str, Any]]:
     ]
 
 
+def _slope(certificate: Certificate) -> float:
+    """Sum of the multipliers y: the same y prove a bound at every other epsilon, this steep in it (theory T5)."""
+    return float(sum((Fraction(row[3]) for row in certificate.document["evidence"]["multipliers"]), Fraction(0)))
+
+
 def range_series(ranges: list[RangePoint]) -> list[dict[str, Any]]:
-    """The range as a curve in epsilon, for each set."""
+    """The range as a curve in epsilon, for each set, with the slopes at which each proof carries to other epsilons."""
     return [
         {
             "set": point.found.equilibrium_set,
             "epsilon": float(point.epsilon),
             "min": outward(point.found.min.outer, "down"),
             "max": outward(point.found.max.outer, "up"),
+            "min_slope": -_slope(point.found.min.certificate),
+            "max_slope": _slope(point.found.max.certificate),
             "proved": point.found.proved,
         }
         for point in ranges

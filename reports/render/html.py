@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..numerals import show, show_exact
 from .pictures import READOUT_NAMES, horizon_picture, range_picture, regret_picture
-from .text import MEANING, SET_NAMES, asides, summary
+from .text import MEANING, SET_NAMES, asides, span, summary
 
 Document = Mapping[str, Any]
 
@@ -68,5 +68,7 @@ def _environment() -> Environment:
     )
     environment.filters["show"] = show
     environment.filters["exact"] = lambda text, digits=6: show_exact(Fraction(text), digits)
+    environment.filters["decimal"] = lambda text, digits=6, way="nearest": show(Fraction(text), digits, way)
+    environment.filters["span"] = span
     environment.filters["percent"] = lambda share: f"{100 * share:.0f}"
     return environment

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..numerals import show, show_exact
-from .text import MEANING, SET_NAMES, asides, summary
+from .text import MEANING, SET_NAMES, asides, span, summary
 
 Document = Mapping[str, Any]
 _READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
@@ -17,7 +17,6 @@ def audit_markdown(document: Document) -> str:
     """The report of one audit."""
     subject, headline = document["subject"], document["headline"]
     found = headline["range"]
-    low, high = show(found["min"], 6, "down"), show(found["max"], 6, "up")
     lines = [
         f"# {_plain(subject['name'])}: {document['verdict']}",
         "",
@@ -34,7 +33,7 @@ def audit_markdown(document: Document) -> str:
                 ],
                 [
                     "proved range",
-                    f"**{low if low == high else f'{low} … {high}'}** at the play's own ε = {show(found['epsilon'])}",
+                    f"**{span(found, 6)}** at the play's own ε = {show(found['epsilon'])}",
                     "exact" if found["proved"] else "exact, not closed",
                 ],
                 ["gap", f"**{show(headline['gap'], 6, 'up')}** ({show(headline['threshold'])} is allowed)", "exact"],
@@ -71,8 +70,8 @@ def audit_markdown(document: Document) -> str:
             [
                 SET_NAMES[s["id"][6:8]],
                 show_exact(Fraction(s["details"]["epsilon_exact"])),
-                show(s["details"]["min"]["outer"], 6, "down"),
-                show(s["details"]["max"]["outer"], 6, "up"),
+                show(Fraction(s["details"]["min"]["outer_exact"]), 6, "down"),
+                show(Fraction(s["details"]["max"]["outer_exact"]), 6, "up"),
                 "both ends" if s["details"]["proved"] else "outer ends only",
             ]
             for s in document["statements"]
@@ -112,8 +111,6 @@ def comparison_markdown(document: Document, names: Sequence[str]) -> str:
     """Several audits side by side; ``names`` are their folders."""
     rows = []
     for row, name in zip(document["comparison"]["rows"], names, strict=True):
-        found = row["range"]
-        low, high = show(found["min"], 5, "down"), show(found["max"], 5, "up")
         rows.append(
             [
                 f"[{_plain(row['name'])}]({name}/report.md)",
@@ -121,7 +118,7 @@ def comparison_markdown(document: Document, names: Sequence[str]) -> str:
                 row["verdict"],
                 f"{row['holding']} of {row['required']}",
                 f"{show(row['value'])} ({_READOUTS[row['readout']]})",
-                low if low == high else f"{low} … {high}",
+                span(row["range"]),
                 f"{show(row['gap'], 6, 'up')} of {show(row['threshold'])}",
             ]
         )

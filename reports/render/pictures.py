@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -68,9 +69,8 @@ def range_picture(document: Document) -> str:
     own = max(point["gap"] for point in points)
     with rc_context({**_STYLE, "svg.hashsalt": "range"}):
         figure, axes = _figure(9.2, 4.1)
-        x = [point["epsilon"] for point in curve]
-        low, high = [point["min"] for point in curve], [point["max"] for point in curve]
-        end = max(x[-1], own * 1.15, 1e-9)
+        end = max(curve[-1]["epsilon"], own * 1.15, 1e-9)
+        x, low, high = _envelope(curve, end)
         axes.fill_between(x, low, high, color=BAND, linewidth=0, zorder=1)
         axes.plot(x, low, color=FIRST, linewidth=1.4, zorder=2)
         axes.plot(x, high, color=FIRST, linewidth=1.4, zorder=2)
@@ -95,14 +95,35 @@ def range_picture(document: Document) -> str:
                 fontsize=9,
                 color=MUTED,
             )
-        _trails(axes, document["series"]["points"])
+        trails = _trails(axes, document["series"]["points"])
         _label_right(axes, [(r["value"], f"{r['name']} {show(r['value'], 4)}") for r in shown])
-        _mark(axes, points, [reference["value"] for reference in shown])
+        lines = [([-end, 2 * end], [reference["value"]] * 2) for reference in shown]
+        _mark(axes, points, [(x, low), (x, high), *lines, *trails], [reference["value"] for reference in shown])
         axes.set_xlabel("ε: the gain a follower may forgo (payoff units)")
         axes.set_ylabel("leader's value")
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         return _svg(figure, _range_words(document, curve, points))
+
+
+def _envelope(curve: Sequence[Document], end: float) -> tuple[list[float], list[float], list[float]]:
+    """The tightest bound that all certificates together prove, at every epsilon from 0 to ``end``.
+
+    The multipliers behind a bound at one epsilon prove a bound at every other, linear in it (theory T5), so between
+    the epsilons that were asked nothing is interpolated.
+    """
+    starts = [point["epsilon"] for point in curve]
+    meets = []
+    for edge in ("min", "max"):
+        for one, two in pairwise(curve):
+            steep = one[f"{edge}_slope"] - two[f"{edge}_slope"]
+            apart = two[edge] - one[edge] + one[f"{edge}_slope"] * one["epsilon"]
+            if steep:
+                meets.append((apart - two[f"{edge}_slope"] * two["epsilon"]) / steep)
+    x = sorted({0.0, end, *starts, *(meet for meet in meets if 0 < meet < end)})
+    low = [max(p["min"] + p["min_slope"] * (e - p["epsilon"]) for p in curve) for e in x]
+    high = [min(p["max"] + p["max_slope"] * (e - p["epsilon"]) for p in curve) for e in x]
+    return x, low, high
 
 
 def _references(document: Document, values: Sequence[float]) -> list[dict[str, Any]]:
@@ -119,13 +140,19 @@ def _references(document: Document, values: Sequence[float]) -> list[dict[str, A
     return out
 
 
-def _trails(axes: Any, points: Sequence[Document]) -> None:
-    """Where each readout goes as the followers learn longer: a thin line and small marks."""
+Line = tuple[Sequence[float], Sequence[float]]
+
+
+def _trails(axes: Any, points: Sequence[Document]) -> list[Line]:
+    """Where each readout goes as the followers learn longer: a thin line and small marks; returns the lines."""
+    out = []
     for readout, (colour, marker) in READOUT_STYLE.items():
         own = sorted((p for p in points if p["readout"] == readout), key=lambda p: p["factor"])
         x, y = [p["gap"] for p in own], [p["value"] for p in own]
         axes.plot(x, y, color=colour, linewidth=0.9, zorder=3, clip_on=False)
         axes.plot(x[1:], y[1:], marker, color=colour, markersize=3.2, linestyle="none", zorder=4, clip_on=False)
+        out.append((x, y))
+    return out
 
 
 # Where a label may stand beside its mark, in points, best place first; the sign of x says on which side.
@@ -145,30 +172,38 @@ _PLOT_POINTS = (590.0, 240.0)  # size of the plotting area, near enough to keep 
 _CHARACTER, _LINE = 5.9, 12.0
 
 
-def _mark(axes: Any, points: Sequence[Document], lines: Sequence[float]) -> None:
-    """The replays' marks, and a label beside each that covers no other mark, label or line end."""
+def _mark(axes: Any, points: Sequence[Document], lines: Sequence[Line], names: Sequence[float]) -> None:
+    """The replays' marks, and a label beside each that covers no other mark, label, line or name of a line."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
 
-    def place(point: Document) -> tuple[float, float]:
-        x, y = (point["gap"] - left) / (right - left), (point["value"] - bottom) / (top - bottom)
-        return x * _PLOT_POINTS[0], y * _PLOT_POINTS[1]
+    def spot(x: float, y: float) -> tuple[float, float]:
+        return (x - left) / (right - left) * _PLOT_POINTS[0], (y - bottom) / (top - bottom) * _PLOT_POINTS[1]
 
     for point in sorted(points, key=lambda p: p["trained"]):
         colour, marker = READOUT_STYLE[point["readout"]]
         look = {"color": colour, "markersize": 8.5 if point["trained"] else 6.5, "markeredgecolor": PAPER}
         axes.plot([point["gap"]], [point["value"]], marker, **look, markeredgewidth=1.2, zorder=5, clip_on=False)
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in map(place, points)]
-    for value in lines:
-        y = (value - bottom) / (top - bottom) * _PLOT_POINTS[1]
+    marks = [spot(point["gap"], point["value"]) for point in points]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in marks]
+    for value in names:
+        _, y = spot(right, value)
         taken.append((_PLOT_POINTS[0] - 150, y, _PLOT_POINTS[0], y + 14))
+    for xs, ys in lines:
+        corners = [spot(x, y) for x, y in zip(xs, ys, strict=True)]
+        for (x0, y0), (x1, y1) in pairwise(corners):
+            steps = [k / 60 for k in range(61)]
+            taken += [(x0 + s * (x1 - x0), y0 + s * (y1 - y0)) * 2 for s in steps]
     for point in sorted(points, key=lambda p: not p["trained"]):
-        x, y = place(point)
+        x, y = spot(point["gap"], point["value"])
         words = f"{READOUT_NAMES[point['readout']]}: {show(point['value'], 4)}"
         width = _CHARACTER * len(words)
         boxes = [(x + dx if dx > 0 else x + dx - width, y + dy, dx, dy) for dx, dy in _PLACES]
         inside = [b for b in boxes if b[0] >= 0 and b[0] + width <= _PLOT_POINTS[0] and b[1] >= 0]
-        free = [b for b in inside if not any(_overlap((b[0], b[1], b[0] + width, b[1] + _LINE), o) for o in taken)]
-        box_x, box_y, dx, dy = (free or inside or boxes)[0]
+        # The fewest collisions win; the order of places decides among equals.
+        box_x, box_y, dx, dy = min(
+            inside or boxes,
+            key=lambda b: sum(_overlap((b[0], b[1] - 1, b[0] + width, b[1] + _LINE), other) for other in taken),
+        )
         taken.append((box_x, box_y, box_x + width, box_y + _LINE))
         axes.annotate(
             words,
@@ -177,13 +212,14 @@ def _mark(axes: Any, points: Sequence[Document], lines: Sequence[float]) -> None
             textcoords="offset points",
             ha="left" if dx > 0 else "right",
             fontsize=9.5,
+            color=READOUT_STYLE[point["readout"]][0],
             fontweight="bold" if point["trained"] else "normal",
             zorder=6,
         )
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
 def _label_right(axes: Any, labels: Sequence[tuple[float, str]]) -> None:
@@ -250,7 +286,7 @@ def horizon_picture(document: Document) -> str:
                 markeredgewidth=1,
                 zorder=3,
             )
-            ends.append((y[-1], f"{READOUT_NAMES[readout]} {show(y[-1], 4)}"))
+            ends.append((y[-1], f"{READOUT_NAMES[readout]} {show(y[-1], 4)}", colour))
         axes.set_xlim(-0.25, len(factors) - 0.4 + 0.25)
         _spread_labels(axes, ends, len(factors) - 1 + 0.12, top - bottom + 2 * margin)
         _label_left(axes, [(r["value"], r["name"]) for r in shown])
@@ -282,13 +318,20 @@ def _label_left(axes: Any, labels: Sequence[tuple[float, str]]) -> None:
         )
 
 
-def _spread_labels(axes: Any, labels: Sequence[tuple[float, str]], x: float, height: float) -> None:
-    """Labels at the right end, moved apart where their lines meet."""
-    least, last = 0.085 * height, -math.inf
-    for value, text in sorted(labels):
-        y = max(value, last + least)
-        last = y
-        axes.annotate(text, (x, y), va="center", fontsize=9.5, annotation_clip=False)
+def _spread_labels(axes: Any, labels: Sequence[tuple[float, str, str]], x: float, height: float) -> None:
+    """Labels (value, words, colour) at the right end, moved apart evenly where their lines meet."""
+    least = 0.09 * height
+    places = [value for value, _, _ in sorted(labels)]
+    for _ in range(50):
+        for k in range(len(places) - 1):
+            short = least - (places[k + 1] - places[k])
+            if short > 1e-12 * height:
+                places[k] -= short / 2
+                places[k + 1] += short / 2
+    bottom, top = axes.get_ylim()
+    shift = min(0.0, top - least / 2 - places[-1]) + max(0.0, bottom + least / 2 - places[0])
+    for (_, words, colour), y in zip(sorted(labels), places, strict=True):
+        axes.annotate(words, (x, y + shift), va="center", fontsize=9.5, color=colour, annotation_clip=False)
 
 
 def regret_picture(document: Document) -> str:

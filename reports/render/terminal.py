@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..numerals import show
-from .text import MEANING, WIDTH, asides, summary
+from .text import MEANING, WIDTH, asides, span, summary
 
 Document = Mapping[str, Any]
 _COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -25,7 +25,6 @@ def audit_text(document: Document) -> str:
     subject, headline = document["subject"], document["headline"]
     verdict = document["verdict"]
     found = headline["range"]
-    low, high = show(found["min"], 5, "down"), show(found["max"], 5, "up")
     figures = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     figures.add_row(
         "Value reached",
@@ -33,9 +32,12 @@ def audit_text(document: Document) -> str:
         f"{_READOUTS[headline['readout']]}, {subject['followers']['updates']} updates",
         "exact",
     )
+    if headline["reference"]:
+        aim = headline["reference"]
+        figures.add_row("", "", f"{aim['name'].replace('-', ' ')} {show(aim['value'], 5)}", "")
     figures.add_row(
         "Proved range",
-        Text(low if low == high else f"{low} … {high}", "bold"),
+        Text(span(found), "bold"),
         f"all equilibria at the play's own ε = {show(found['epsilon'], 4)}",
         "exact" if found["proved"] else "not closed",
     )
@@ -119,13 +121,11 @@ def comparison_text(document: Document) -> str:
     for name, right in (("leader", False), ("verdict", False), ("value", True), ("range", True), ("gap", True)):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for row in document["comparison"]["rows"]:
-        found = row["range"]
-        low, high = show(found["min"], 4, "down"), show(found["max"], 4, "up")
         table.add_row(
             row["name"],
             Text(row["verdict"], _COLOURS[row["verdict"]]),
             show(row["value"], 5),
-            low if low == high else f"{low} … {high}",
+            span(row["range"]),
             show(row["gap"], 3, "up"),
         )
     worst = {row["verdict"] for row in document["comparison"]["rows"]}

@@ -62,6 +62,14 @@ def asides(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [s for s in document["statements"] if s["role"] == "information" and s["verdict"] != "holds"]
 
 
+def span(found: Mapping[str, Any], digits: int = 5) -> str:
+    """A proved range in words, rounded outwards; one number where both ends are the same."""
+    low, high = Fraction(found["min_exact"]), Fraction(found["max_exact"])
+    if low == high and show(low, digits, "down") == show(high, digits, "up"):
+        return show(low, digits)
+    return f"{show(low, digits, 'down')} … {show(high, digits, 'up')}"
+
+
 def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
     """The answer to `check`; ``players`` are the game's, for names."""
     names = list(players)
@@ -219,13 +227,16 @@ def _action(cell: Mapping[str, Any]) -> str:
     return cell["action"] if cell["exact"] == "1" else f"{cell['action']} ({cell['exact']})"
 
 
-def train_text(documents: list[Mapping[str, Any]]) -> str:
-    """What was trained: value and gap under the three readouts, one line a seed."""
+def train_text(documents: list[Mapping[str, Any]], best: str) -> str:
+    """What was trained: value and gap under the three readouts, one line a seed; ``best`` is the file to go on with."""
     readouts = ["empirical", "last", "argmax"]
     rows = []
     for d in documents:
         figures = [f"{show(d['value'][r], 5)} ({show(d['gap'][r], 2, 'up')})" for r in readouts]
         rows.append([str(d["seed"]), *figures, f"{d['seconds']:.1f} s", d["leader"]])
     head = ["seed", *readouts, "time", "leader"]
-    lines = [f"{documents[0]['setting']}: value (exact gap) under each readout", "", *table(head, rows)]
-    return "\n".join([*lines, "", *paragraph(f"Audit it: spverify report {documents[0]['leader']}")])
+    right = [1, 2, 3, 4]
+    lines = [f"{documents[0]['setting']}: value (exact gap) under each readout", "", *table(head, rows, right=right)]
+    return "\n".join(
+        [*lines, "", *paragraph(f"Audit {'it' if len(documents) == 1 else 'the best'}: spverify report {best}")]
+    )
