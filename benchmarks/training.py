@@ -47,8 +47,8 @@ class Case:
 
 
 CASES = (
-    Case("escape", "escape", 30, 0.05, zoo=True, about="Leaves the trap: row 2, worth 30 where the myopic row is worth 15."),
-    Case("maintain", "maintain", 20, 0.05, zoo=True, about="Commits to row 0, worth 20, although row 1 tempts with 30."),
+    Case("escape", "escape", 30, 0.05, zoo=True, about="Leaves the trap: row 2, worth 30."),
+    Case("maintain", "maintain", 20, 0.05, zoo=True, about="Commits to row 0, worth 20; row 1 tempts with 30."),
     Case("conitzer", "conitzer", 2, 0.05),
     Case("two-by-two", "two-by-two", 1, 0.05),
     Case(

@@ -19,8 +19,10 @@ class Hyper:
 
     Args:
         mode: "ppo", episode-level policy gradient on the robust objective; "episode", the same on the plain return of
-            the episode, as in the paper (it may rely on ties and on followers who have not converged); "basic", the paper's ablation that hides the response phase from
-            the learner (it becomes myopic); "search", cross-entropy search over tables, without a network.
+        mode: "ppo", episode-level policy gradient on the robust objective; "episode", the same on the plain return
+            of the episode, as in the paper (it may rely on ties and on followers who have not converged); "basic",
+            the paper's ablation that hides the response phase from the learner (it becomes myopic); "search",
+            cross-entropy search over tables, without a network.
         leader_action: "pure" or "mixture".
         objective: "robust", the least over horizons of value - gap_weight * gap; or "episode", the plain return.
         readout: how the followers of the reward phase play: "argmax", "last" or "empirical".

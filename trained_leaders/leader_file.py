@@ -212,6 +212,7 @@ def _torch_layout(data: bytes, entries: list[zipfile.ZipInfo], members: dict[str
 
 def _check_pickle(raw: bytes) -> None:
     """Every opcode and every global comes from the allow-list; nothing has been executed yet."""
+    position = None
     try:
         for opcode, argument, position in pickletools.genops(raw):
             if opcode.name not in _OPCODES:
@@ -221,7 +222,7 @@ def _check_pickle(raw: bytes) -> None:
                 raise LeaderFileError(f"the pickle names {dotted}, which is not allowed: leaders hold data only")
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise LeaderFileError(f"the pickle is malformed ({error})") from error
-    if position + 1 != len(raw):
+    if position is None or position + 1 != len(raw):
         raise LeaderFileError("bytes follow the end of the pickle")
 
 

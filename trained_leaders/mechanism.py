@@ -91,7 +91,7 @@ def network_scores(
     n_obs, n_actions = shape
     widths = [n_obs, *policy["hidden"], n_actions]
     layers = range(len(widths) - 1)
-    expected = {f"actor.{k}.weight": (widths[k + 1], widths[k]) for k in layers}
+    expected: dict[str, tuple[int, ...]] = {f"actor.{k}.weight": (widths[k + 1], widths[k]) for k in layers}
     expected |= {f"actor.{k}.bias": (widths[k + 1],) for k in layers}
     if set(tensors) != set(expected):
         wrong = sorted(set(tensors) ^ set(expected))[0]

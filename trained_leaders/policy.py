@@ -38,18 +38,23 @@ class Actor(nn.Module):
         self.legal: Tensor
         self.register_buffer("legal", torch.from_numpy(legal.copy()), persistent=False)
         with torch.no_grad():  # start near the uniform policy: nothing is ruled out by the first draw of weights
-            self.actor[-1].weight.mul_(0.1)
-            self.actor[-1].bias.zero_()
+            self.layers[-1].weight.mul_(0.1)
+            self.layers[-1].bias.zero_()
+
+    @property
+    def layers(self) -> list[nn.Linear]:
+        """The linear layers, first to last."""
+        return [layer for layer in self.actor if isinstance(layer, nn.Linear)]
 
     def features(self) -> Tensor:
         """What the last layer sees at every observation, shape (n_obs, width)."""
         values = torch.eye(self.legal.shape[0])
-        for layer in list(self.actor)[:-1]:
+        for layer in self.layers[:-1]:
             values = self.activation(layer(values))
         return values
 
     def forward(self) -> Tensor:
-        return self.actor[-1](self.features())
+        return self.layers[-1](self.features())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Weights by name, float32, as they are stored in a leader file."""
@@ -64,8 +69,8 @@ class Actor(nn.Module):
             seen = self.features().double().numpy()
             seen = np.concatenate([seen, np.ones((len(seen), 1))], axis=1)
             solution, *_ = np.linalg.lstsq(seen, targets, rcond=None)
-            self.actor[-1].weight.copy_(torch.from_numpy(solution[:-1].T.copy()))
-            self.actor[-1].bias.copy_(torch.from_numpy(solution[-1].copy()))
+            self.layers[-1].weight.copy_(torch.from_numpy(solution[:-1].T.copy()))
+            self.layers[-1].bias.copy_(torch.from_numpy(solution[-1].copy()))
 
 
 class PureHead(nn.Module):

@@ -270,7 +270,8 @@ class _Run:
         return self._met(games, np.broadcast_to(mass, games.leader.shape))
 
     def _met(self, games: BatchGames, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return (games.visits & cells[..., None]).reshape(self.size, -1, games.visits.shape[-1]).any(axis=1)
+        met = games.visits & cells[..., None]
+        return np.any(met.reshape(self.size, -1, met.shape[-1]), axis=1)
 
     # --- draws, states, decisions ---
 

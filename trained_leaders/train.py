@@ -313,7 +313,13 @@ class _TrainingRun:
             if score > at.mode_score or at.mode_state is None:
                 at.mode_score, at.mode_state = score, self.learner.state()
             over = over or score >= self.bound
-        record = {"seed": self.seed, "start": at.start, "iteration": at.iteration, "total": at.total, **figures}
+        record: dict[str, Any] = {
+            "seed": self.seed,
+            "start": at.start,
+            "iteration": at.iteration,
+            "total": at.total,
+            **figures,
+        }
         record |= {"best": _finite(at.best_score), "mode": _finite(at.mode_score)}
         at.history.append(record)
         if over:

@@ -21,6 +21,10 @@ def _plain(name: str, make: Callable[[], Setting], parameters: Mapping[str, Any]
     return make()
 
 
+def _same(game: Setting) -> Setting:
+    return game
+
+
 def _prices(name: str, make: Callable[[], SequentialPrices], parameters: Mapping[str, Any]) -> Setting:
     reject_unknown(name, parameters, ("messages", "tie", "prices"))
     changes: dict[str, Any] = {}
@@ -54,7 +58,7 @@ def _whole(name: str, key: str, given: Any) -> int:
 def _registry() -> dict[str, Callable[[Mapping[str, Any]], Setting]]:
     makers: dict[str, Callable[[Mapping[str, Any]], Setting]] = {}
     for name, game in registered_matrix_games().items():
-        makers[name] = partial(_plain, name, lambda game=game: game)
+        makers[name] = partial(_plain, name, partial(_same, game))
     for messages in (1, 2, 3):
         name = f"simple-allocation-{messages}"
         makers[name] = partial(_plain, name, partial(SimpleAllocation, messages))
