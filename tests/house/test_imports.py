@@ -98,3 +98,30 @@ def test_recheck_runs_on_the_standard_library_alone(python: Run, examples_dir: P
     assert answer["accepted"] is True
     assert answer["value_exact"] == "1/4"
     assert loaded & (SOLVERS | {"numpy", "matplotlib"}) == set()
+
+
+RECHECK_ALL = """
+import json, sys
+from pathlib import Path
+from spverify.verify.kernel import check_certificate
+from spverify.verify.plain import read_json
+answers = {}
+for path in sorted(Path(sys.argv[1]).rglob("*.cert.json")):
+    answer = check_certificate(read_json(path))
+    answers[path.name] = [answer.accepted, answer.reason]
+print(json.dumps({"answers": answers, "loaded": sorted({name.partition(".")[0] for name in sys.modules})}))
+"""
+
+
+def test_every_certificate_of_a_report_is_proved_again_without_numpy(python: Run, tmp_path: Path) -> None:
+    code, loaded, _ = run_command(python, "report", "zoo:maintain", "--quick", "--out", str(tmp_path / "report"))
+    assert code in (0, 1, 3)
+    assert "torch" not in loaded, "the audit reads a stranger's file in a child, and itself needs no torch"
+    for name in ("audit.json", "report.html", "report.md"):
+        assert (tmp_path / "report" / name).stat().st_size > 0
+    ran = python(RECHECK_ALL, str(tmp_path / "report"))
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    found = json.loads(ran.stdout)
+    assert len(found["answers"]) >= 5
+    assert {name: why for name, (accepted, why) in found["answers"].items() if not accepted} == {}
+    assert set(found["loaded"]) & (SOLVERS | {"numpy", "matplotlib"}) == set()
