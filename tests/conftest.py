@@ -18,9 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Repeatable by default; `HYPOTHESIS_PROFILE=explore pytest` draws fresh examples.
-settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
