@@ -184,7 +184,7 @@ def ask_gaps(subject: Subject, replays: Replays, certificates: Mapping[str, Any]
                 f"After {reading.rounds} updates, against the {READOUT_WORDS[readout]}, no follower gains more than "
                 f"{limit} by a fixed deviation; the largest gain is {show(reading.gap, direction='up')}.",
                 reading.gap <= subject.threshold,
-                measured=outward(reading.gap, "up"),
+                measured=reading.gap,
                 threshold=subject.threshold,
                 why="The gap is the ε of the ε-equilibrium that the followers reached; above the threshold some type "
                 "would rather ignore the mechanism. The worst of all replays decides.",
@@ -264,7 +264,7 @@ def ask_horizons(subject: Subject, readings: Readings) -> list[Statement]:
                 f"{'claimed' if claim is not None else 'at the training horizon'}, less the tolerance, or a gap above "
                 "the threshold in any replay refutes it.",
                 rounds=reading.rounds,
-                gap=outward(reading.gap, "up"),
+                gap=float(reading.gap),
                 gap_exact=number_text(reading.gap),
                 gap_threshold=float(subject.threshold),
                 value_exact=number_text(reading.value),
@@ -541,7 +541,7 @@ def headline(subject: Subject, readings: Readings, ranges: list[RangePoint]) -> 
             "max_exact": number_text(point.found.max.outer),
             "proved": point.found.proved,
         },
-        "gap": outward(reading.gap, "up"),
+        "gap": float(reading.gap),
         "gap_exact": number_text(reading.gap),
         "threshold": float(subject.threshold),
     }
@@ -557,7 +557,7 @@ def readout_table(readings: Readings) -> list[dict[str, Any]]:
             "value": float(reading.value),
             "value_min": float(min(reading.values)),
             "value_max": float(max(reading.values)),
-            "gap": outward(reading.gap, "up"),
+            "gap": float(reading.gap),
         }
         for (factor, readout), reading in readings.items()
     ]

@@ -145,6 +145,29 @@ class Snapshots:
         return MixturePlay(list(self.plain.weights), [units / GRID for units in self.units])
 
 
+def averaged(units: Sequence[NDArray[np.int64]]) -> PlainPlay:
+    """The equally weighted mixture of snapshots as the kernel takes it, exactly; ``units`` as in `Snapshots`.
+
+    For one or two players the conditional sigma is summed in whole numbers here: products of 20-bit halves, summed
+    over less than 2^22 snapshots, stay below 2^63. With more players the kernel multiplies them out itself.
+    """
+    rounds = len(units[0])
+    if len(units) == 1:
+        total = units[0].astype(object).sum(axis=0)
+        return PlainPlay("conditional", sigma=Tensor(total.shape, total.ravel().tolist(), rounds * GRID))
+    if len(units) == 2 and rounds < 1 << 22:
+        halves = [divmod(x.reshape(rounds, -1), 1 << 20) for x in units]
+        total = np.zeros((units[0][0].size, units[1][0].size), dtype=object)
+        for k, one in enumerate(halves[0]):
+            for m, two in enumerate(halves[1]):
+                total += (one.T @ two).astype(object) << (20 * (2 - k - m))
+        shape = (*units[0].shape[1:], *units[1].shape[1:])
+        sigma = total.reshape(shape).transpose(0, 2, 1, 3)
+        return PlainPlay("conditional", sigma=Tensor(sigma.shape, sigma.ravel().tolist(), rounds * GRID**2))
+    tensors = tuple(Tensor(x.shape, x.ravel().tolist(), GRID) for x in units)
+    return PlainPlay("mixture", weights=(Fraction(1, rounds),) * rounds, strategies=tensors)
+
+
 @dataclass(frozen=True)
 class Replays:
     """The followers' learning under one leader, over several seeds.
@@ -191,12 +214,16 @@ class Replays:
 
     def snapshots(self, rounds: int, readout: str, seed: int) -> Snapshots:
         """What the followers play: the time average of the first rounds, or the strategies after them."""
+        return Snapshots.of(self._strategies_read(rounds, readout, seed))
+
+    def _strategies_read(self, rounds: int, readout: str, seed: int) -> list[FloatArray]:
+        """Snapshots (S, |T_i|, |A_i|) for each player."""
         if readout == "empirical":
-            return Snapshots.of([x[seed, :rounds] for x in self._strategies])
+            return [x[seed, :rounds] for x in self._strategies]
         after = self._after(rounds, seed)
         if readout == "argmax":
             after = [(x.argmax(axis=-1)[..., None] == np.arange(x.shape[-1])).astype(float) for x in after]
-        return Snapshots.of([x[None] for x in after])
+        return [x[None] for x in after]
 
     def _after(self, rounds: int, seed: int) -> list[FloatArray]:
         if rounds == self._strategies[0].shape[1]:
@@ -214,10 +241,10 @@ class Replays:
             for readout in READOUTS:
                 found = []
                 for seed in range(self.seeds):
-                    snapshots = self.snapshots(rounds, readout, seed)
-                    key = b"".join(part.tobytes() for part in (snapshots.counts, *snapshots.units))
+                    units = [on_grid(rows) for rows in self._strategies_read(rounds, readout, seed)]
+                    key = b"".join(part.tobytes() for part in units)
                     if key not in known:
-                        known[key] = self._measure(snapshots.plain, objective)
+                        known[key] = self._measure(averaged(units), objective)
                     found.append(known[key])
                 values, gaps, regrets = zip(*found, strict=True)
                 out[factor, readout] = Reading(factor, rounds, readout, values, gaps, regrets)

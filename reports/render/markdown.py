@@ -36,7 +36,7 @@ def audit_markdown(document: Document) -> str:
                     f"**{span(found, 6)}** at the play's own ε = {show(found['epsilon'])}",
                     "exact" if found["proved"] else "exact, not closed",
                 ],
-                ["gap", f"**{show(headline['gap'], 6, 'up')}** ({show(headline['threshold'])} is allowed)", "exact"],
+                ["gap", f"**{show(headline['gap'], 6)}** ({show(headline['threshold'])} is allowed)", "exact"],
             ],
         ),
     ]
@@ -58,7 +58,7 @@ def audit_markdown(document: Document) -> str:
                 _READOUTS[row["readout"]],
                 show(row["value"]),
                 f"{show(row['value_min'])} … {show(row['value_max'])}",
-                show(row["gap"], 6, "up"),
+                show(row["gap"], 6),
             ]
             for row in document["tables"]["readouts"]
         ],
@@ -119,7 +119,7 @@ def comparison_markdown(document: Document, names: Sequence[str]) -> str:
                 f"{row['holding']} of {row['required']}",
                 f"{show(row['value'])} ({_READOUTS[row['readout']]})",
                 span(row["range"]),
-                f"{show(row['gap'], 6, 'up')} of {show(row['threshold'])}",
+                f"{show(row['gap'], 6)} of {show(row['threshold'])}",
             ]
         )
     head = ["leader", "setting", "verdict", "required that hold", "value", "proved range", "gap of allowed"]

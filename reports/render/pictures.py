@@ -287,8 +287,9 @@ def horizon_picture(document: Document) -> str:
                 zorder=3,
             )
             ends.append((y[-1], f"{READOUT_NAMES[readout]} {show(y[-1], 4)}", colour))
-        axes.set_xlim(-0.25, len(factors) - 0.4 + 0.25)
-        _spread_labels(axes, ends, len(factors) - 1 + 0.12, top - bottom + 2 * margin)
+        # Room at the left for the names of references, at the right for those of readouts.
+        axes.set_xlim(-0.2 * len(factors) if shown else -0.25, (len(factors) - 1) + 0.2 * len(factors))
+        _spread_labels(axes, ends, len(factors) - 1 + 0.04 * len(factors), top - bottom + 2 * margin)
         _label_left(axes, [(r["value"], r["name"]) for r in shown])
         axes.set_xticks(range(len(factors)))
         rounds = {row["factor"]: row["rounds"] for row in rows}

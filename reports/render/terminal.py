@@ -43,7 +43,7 @@ def audit_text(document: Document) -> str:
     )
     figures.add_row(
         "Gap",
-        Text(show(headline["gap"], 4, "up"), "bold"),
+        Text(show(headline["gap"], 4), "bold"),
         f"{show(headline['threshold'], 4)} is allowed",
         "exact",
     )
@@ -86,7 +86,7 @@ def _readouts(document: Document) -> Table:
     rows = document["tables"]["readouts"]
     for factor in sorted({row["factor"] for row in rows}):
         own = {row["readout"]: row for row in rows if row["factor"] == factor}
-        cells = [f"{show(own[r]['value'], 4)} ({show(own[r]['gap'], 2, 'up')})" for r in _READOUTS]
+        cells = [f"{show(own[r]['value'], 4)} ({show(own[r]['gap'], 2)})" for r in _READOUTS]
         table.add_row(f"×{factor}: {own['argmax']['rounds']} updates", *cells)
     return table
 
@@ -126,7 +126,7 @@ def comparison_text(document: Document) -> str:
             Text(row["verdict"], _COLOURS[row["verdict"]]),
             show(row["value"], 5),
             span(row["range"]),
-            show(row["gap"], 3, "up"),
+            show(row["gap"], 3),
         )
     worst = {row["verdict"] for row in document["comparison"]["rows"]}
     legend = [Text(f"{verdict}: {MEANING[verdict]}") for verdict in MEANING if verdict in worst]
