@@ -23,7 +23,7 @@ from ..verify.certificate import (
     round_multipliers,
 )
 from ..verify.errors import FormatError, UsageError
-from ..verify.game import BayesianGame
+from ..verify.game import BayesianGame, FloatArray
 from ..verify.kernel import SETS, check_certificate, exact_gap, objective_tensor
 from ..verify.plain import Tensor, parse_number
 from ..verify.play import ConditionalPlay, MixturePlay, PlanPlay, Play, exact
@@ -32,8 +32,11 @@ from .arrays import Problem
 from .plans import best_profile, masked
 from .search import PlanPool, Proof, Proposal, search_cells, search_plans
 
-PROOF_NODES = 100_000
+PROOF_NODES = 500_000
 """Longest strategic-form search that a certificate may ask of the kernel."""
+
+NODE_SECONDS, CELL_SECONDS = 5e-6, 3.5e-7
+"""What a node of that search costs the kernel: this, and this for each cell of the tables it updates (measured)."""
 
 NS_COLUMNS = 30_000
 """Up to here the non-signalling set is tried where the strategic form cannot be proved."""
@@ -295,19 +298,28 @@ class _Court:
         paid = sum(float(problem.epsilon) / s * float(z.sum()) for s, z in zip(problem.payoff_scale, y, strict=True))
         if proof.value is not None:
             limit = (problem.sign * float(proof.value) - problem.objective_low) / problem.objective_scale - paid
-            replay = best_profile(c, self.game, limit=limit + 1e-11, max_nodes=PROOF_NODES, improve=False)
-            return replay.complete and self._try(Proof(rows, None, proof.value))
+            return self._replays(c, limit + 1e-11, deadline) and self._try(Proof(rows, None, proof.value))
         top = best_profile(c, self.game, limit=-np.inf, deadline=deadline, max_nodes=20 * PROOF_NODES)
-        # a claim further out has a shorter proof: go out until the kernel can follow
-        slack = 2e-10
-        while slack < 0.5:
-            limit = top.bound + slack
-            replay = best_profile(c, self.game, limit=limit, max_nodes=PROOF_NODES, improve=False)
-            if replay.complete:
-                found = self._try(Proof(rows, None, self._outward(limit + paid)))
-                return found and top.complete and slack < 1e-8
-            slack *= 4.0
-        return False
+        # a claim further out has a shorter proof: the nearest that the kernel can follow, by bisection of the exponent
+        fails, works = -10.0, 1.0
+        if self._replays(c, top.bound + 10.0**fails, deadline):
+            works = fails
+        while works - fails > 0.1:
+            middle = 0.5 * (fails + works)
+            if self._replays(c, top.bound + 10.0**middle, deadline):
+                works = middle
+            else:
+                fails = middle
+        claim = self._outward(top.bound + 10.0**works + paid)
+        return self._try(Proof(rows, None, claim)) and top.complete and works < -8.0
+
+    def _replays(self, c: FloatArray, limit: float, deadline: float) -> bool:
+        """Whether the kernel's search would end in time, found out by running through it in doubles."""
+        types, actions = self.game.type_shape, self.game.action_shape
+        cells = max(math.prod(types) // t * (a + max(actions)) for t, a in zip(types, actions, strict=True))
+        affordable = max(deadline - monotonic(), 0.5) / (NODE_SECONDS + CELL_SECONDS * cells)
+        most = min(PROOF_NODES, int(affordable))
+        return best_profile(c, self.game, limit=limit, max_nodes=most, improve=False).complete
 
     def _outward(self, scaled: float) -> Fraction:
         """A short rational just outside a scaled value, in the objective's own units."""

@@ -151,7 +151,7 @@ def generate(
             if price is None:
                 solution = current
             new, bound = oracle(current.duals)
-            if bound < best_bound:
+            if bound < best_bound or not np.isfinite(best_bound):
                 best_bound, best_duals = bound, current.duals
             if progress:
                 value = f"{current.value:.6f}" if price is None else "not yet feasible"
