@@ -140,6 +140,7 @@ def compare(documents: list[dict[str, Any]]) -> dict[str, Any]:
                 "required": len(required),
                 "holding": sum(s["verdict"] == "holds" for s in required),
                 "readout": headline["readout"],
+                "reference": headline["reference"],
                 "value": headline["value"],
                 "gap": headline["gap"],
                 "threshold": headline["threshold"],

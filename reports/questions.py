@@ -70,7 +70,6 @@ def ask_file(subject: Subject) -> list[Statement]:
             "required",
             f"The file is a well-formed leader of {leader.size} bytes and was read without running anything in it.",
             own == leader.sha256,
-            measured=leader.size,
             why="A stranger's file can carry code or exhaust a machine; this one passed every rule of the reader, in a "
             "child process with limits. A file that changed while it was read would be refuted.",
             sha256=leader.sha256,

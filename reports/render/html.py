@@ -66,9 +66,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["show"] = show
-    environment.filters["exact"] = lambda text, digits=6: show_exact(Fraction(text), digits)
-    environment.filters["decimal"] = lambda text, digits=6, way="nearest": show(Fraction(text), digits, way)
-    environment.filters["span"] = span
+    environment.filters["show"] = lambda value, digits=6: _typeset(show(value, digits))
+    environment.filters["exact"] = lambda text, digits=6: _typeset(show_exact(Fraction(text), digits))
+    environment.filters["decimal"] = lambda text, digits=6, way="nearest": _typeset(show(Fraction(text), digits, way))
+    environment.filters["span"] = lambda found: _typeset(span(found))
     environment.filters["percent"] = lambda share: f"{100 * share:.0f}"
     return environment
+
+
+def _typeset(number: str) -> str:
+    """With a true minus sign, except in exponents."""
+    return "\N{MINUS SIGN}".join(number.split("-")) if "e" not in number else number

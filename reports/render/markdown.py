@@ -118,11 +118,21 @@ def comparison_markdown(document: Document, names: Sequence[str]) -> str:
                 row["verdict"],
                 f"{row['holding']} of {row['required']}",
                 f"{show(row['value'])} ({_READOUTS[row['readout']]})",
+                f"{show(row['reference']['value'])} ({row['reference']['name']})" if row["reference"] else "",
                 span(row["range"]),
                 f"{show(row['gap'], 6)} of {show(row['threshold'])}",
             ]
         )
-    head = ["leader", "setting", "verdict", "required that hold", "value", "proved range", "gap of allowed"]
+    head = [
+        "leader",
+        "setting",
+        "verdict",
+        "required that hold",
+        "value",
+        "reference",
+        "proved range",
+        "gap of allowed",
+    ]
     legend = [f"- *{verdict}*: {words}" for verdict, words in MEANING.items()]
     return "\n".join(["# Leaders side by side", "", *_table(head, rows), *legend]) + "\n"
 

@@ -37,9 +37,9 @@ _VARIABLES = {
     THIRD: "--third",
     PAPER: "--paper",
 }
-READOUT_STYLE = {"empirical": (SECOND, "o"), "last": (THIRD, "s"), "argmax": (FIRST, "D")}
+READOUT_STYLE: dict[Any, Any] = {"empirical": (SECOND, "o"), "last": (THIRD, "s"), "argmax": (FIRST, "D")}
 READOUT_NAMES = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -145,7 +145,7 @@ Line = tuple[Sequence[float], Sequence[float]]
 
 def _trails(axes: Any, points: Sequence[Document]) -> list[Line]:
     """Where each readout goes as the followers learn longer: a thin line and small marks; returns the lines."""
-    out = []
+    out: list[Line] = []
     for readout, (colour, marker) in READOUT_STYLE.items():
         own = sorted((p for p in points if p["readout"] == readout), key=lambda p: p["factor"])
         x, y = [p["gap"] for p in own], [p["value"] for p in own]

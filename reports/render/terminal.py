@@ -118,13 +118,14 @@ def _number(value: float | None) -> str:
 def comparison_text(document: Document) -> str:
     """Several leaders side by side."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name, right in (("leader", False), ("verdict", False), ("value", True), ("range", True), ("gap", True)):
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for name in ("leader", "verdict", "value", "reference", "range", "gap"):
+        table.add_column(name, justify="left" if name in ("leader", "verdict") else "right", overflow="fold")
     for row in document["comparison"]["rows"]:
         table.add_row(
             row["name"],
             Text(row["verdict"], _COLOURS[row["verdict"]]),
             show(row["value"], 5),
+            show(row["reference"]["value"], 5) if row["reference"] else "",
             span(row["range"]),
             show(row["gap"], 3),
         )

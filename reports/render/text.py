@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -54,7 +54,8 @@ def summary(document: Mapping[str, Any]) -> str:
         return f"{len(failed)} of {len(required)} required statements are refuted: {', '.join(failed)}."
     if open_:
         return f"{len(open_)} of {len(required)} required statements could not be decided: {', '.join(open_)}."
-    return f"All {len(required)} required statements hold."
+    others = len(asides(document))
+    return f"All {len(required)} required statements hold{f'; of the others {others} do not' if others else ''}."
 
 
 def asides(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -180,11 +181,18 @@ def settings_text(document: Mapping[str, Any]) -> str:
     """The settings as a table."""
     rows = []
     for item in document["settings"]:
-        known = "; ".join(f"{r['name']} {show_exact(Fraction(r['value_exact']), 5)}" for r in item["references"])
+        known = [f"{r['name']} {_short(Fraction(r['value_exact']))}" for r in item["references"]]
         world = f"{_counts(item['types'])} types, {_counts(item['follower_actions'])} actions"
-        rows.append([item["name"], world, " or ".join(item["leader_action"]), known])
+        first = [item["name"], world, "/".join(item["leader_action"])]
+        rows += [[*(first if k == 0 else [""] * 3), value] for k, value in enumerate(known or [""])]
     lines = table(["setting", "followers", "leader", "values known"], rows)
     return "\n".join([*lines, "", *paragraph("Train one with `spverify train NAME -o leader.pt`.")])
+
+
+def _short(value: Fraction) -> str:
+    """A short decimal where that is exact, else the fraction."""
+    text = show(value, 5)
+    return text if Fraction(text) == value else str(value)
 
 
 def _counts(numbers: list[int]) -> str:
@@ -227,7 +235,7 @@ def _action(cell: Mapping[str, Any]) -> str:
     return cell["action"] if cell["exact"] == "1" else f"{cell['action']} ({cell['exact']})"
 
 
-def train_text(documents: list[Mapping[str, Any]], best: str) -> str:
+def train_text(documents: Sequence[Mapping[str, Any]], best: str) -> str:
     """What was trained: value and gap under the three readouts, one line a seed; ``best`` is the file to go on with."""
     readouts = ["empirical", "last", "argmax"]
     rows = []
