@@ -6,6 +6,7 @@ Programs are always minimised (``- cost``), at tolerance 1e-9, because HiGHS can
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -223,9 +224,7 @@ def exact_vertex(columns: Columns, tight: IntArray, right: dict[int, Fraction]) 
             matrix[where[r]][c] = int(value)
     if _bits(matrix) > MAX_BITS:
         return None
-    scale = 1
-    for value in right.values():
-        scale = scale * value.denominator // np.gcd(scale, value.denominator)
+    scale = math.lcm(*(value.denominator for value in right.values()))
     vector = [[int(right.get(int(r), Fraction(0)) * scale)] for r in tight]
     try:
         square = flint.fmpz_mat(matrix)

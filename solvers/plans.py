@@ -84,6 +84,7 @@ def alternate(c: FloatArray, keys: IntArray, game: BayesianGame, rounds: int = 5
         for i in range(n):
             chosen = [s[:, grid[j, 0]] for j, s in enumerate(strategies) if j != i]
             table = np.moveaxis(c, n + i, -1)[(*grid, *chosen)]
+            table = np.broadcast_to(table, (len(keys), *table.shape[1:]))
             totals = table.reshape(len(keys), *types, -1).sum(axis=tuple(1 + j for j in range(n) if j != i))
             strategies[i] = totals.argmax(axis=2)
             values = totals.max(axis=2).sum(axis=1)
