@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -161,7 +161,7 @@ def test_relabelling_changes_nothing(data: Any, which: str, drawn_games: Any) ->
 @settings(max_examples=25)
 @given(data=st.data(), which=st.sampled_from(SETS), power=st.sampled_from([-9, -3, 0, 4, 9]))
 def test_scaling_and_side_payments(data: Any, which: str, power: int, drawn_games: Any) -> None:
-    """u_i -> alpha u_i + beta_i(types) and epsilon -> alpha epsilon leave the set alone; w -> alpha w scales its range."""
+    """u_i -> alpha u_i + beta_i(types), epsilon -> alpha epsilon leave the set alone; w -> alpha w scales its range."""
     game = data.draw(drawn_games())
     n, scale = game.n_players, 10.0**power
     rng = np.random.default_rng(power + 9)
@@ -198,7 +198,7 @@ def test_a_duplicate_action_changes_no_bound(data: Any, which: str, drawn_games:
 def test_ranges_grow_with_epsilon(data: Any, which: str, drawn_games: Any) -> None:
     game = data.draw(drawn_games())
     curve = range_curve(game, ["0", "1/100", "1/2", "20"], equilibrium_set=which)
-    for one, two in zip(curve, curve[1:], strict=False):
+    for one, two in pairwise(curve):
         assert two.min.outer <= one.min.outer + Fraction(1, 10**8)
         assert two.max.outer >= one.max.outer - Fraction(1, 10**8)
     if which != "tc":
