@@ -324,6 +324,8 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         result = typer.main.get_command(app).main(args=list(arguments), prog_name="spverify", standalone_mode=False)
+        if result == EXIT_INTERRUPTED:  # typer turns an interruption into this exit code
+            raise KeyboardInterrupt
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except SpverifyError as error:
@@ -335,9 +337,9 @@ def run(arguments: Sequence[str]) -> int:
         else:
             _fail("usage", _usage_sentence(error), None, as_json)
         return EXIT_REFUSED
-    except typer.Exit as stop:
-        return stop.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort, typer.Exit) as stop:
+        if isinstance(stop, typer.Exit) and stop.exit_code != EXIT_INTERRUPTED:
+            return stop.exit_code
         _fail("interrupted", "interrupted; what was finished is written", None, as_json)
         return EXIT_INTERRUPTED
     except BrokenPipeError:

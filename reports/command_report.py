@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..verify.errors import UsageError
 from ..verify.formats import dump_json
@@ -118,9 +119,9 @@ def write_comparison(result: dict[str, Any], names: list[str], folder: Path) -> 
     from .render.html import comparison_html
     from .render.markdown import comparison_markdown
 
-    links = [f"{name}/report.html" for name in names]
-    write_atomic(folder / "report.html", comparison_html(result, links))
-    write_atomic(folder / "report.md", comparison_markdown(result, names))
+    places = [quote(name) for name in names]
+    write_atomic(folder / "report.html", comparison_html(result, [f"{place}/report.html" for place in places]))
+    write_atomic(folder / "report.md", comparison_markdown(result, [f"{place}/report.md" for place in places]))
     write_atomic(folder / "comparison.json", dump_json(result["comparison"]))
     return folder / "report.html"
 

@@ -107,13 +107,13 @@ def audit_markdown(document: Document) -> str:
     return "\n".join(lines) + "\n"
 
 
-def comparison_markdown(document: Document, names: Sequence[str]) -> str:
-    """Several audits side by side; ``names`` are their folders."""
+def comparison_markdown(document: Document, links: Sequence[str]) -> str:
+    """Several audits side by side; ``links`` are their pages."""
     rows = []
-    for row, name in zip(document["comparison"]["rows"], names, strict=True):
+    for row, link in zip(document["comparison"]["rows"], links, strict=True):
         rows.append(
             [
-                f"[{_plain(row['name'])}]({name}/report.md)",
+                f"[{row['name']}]({link})",
                 row["setting"],
                 row["verdict"],
                 f"{row['holding']} of {row['required']}",

@@ -385,6 +385,9 @@ def _svg(figure: Figure, words: str) -> str:
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1var(--sans)", text)
+    # Names that nothing refers to would stand twice in a page with several pictures; the others are salted hashes.
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", text)
     box = re.search(r'viewBox="([^"]+)"', text)
     assert box is not None
     head = f'<svg class="picture" role="img" aria-label="{escape(words, quote=True)}" viewBox="{box[1]}"'
