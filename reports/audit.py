@@ -15,7 +15,7 @@ from typing import Any
 from .. import __version__
 from ..trained_leaders.tabulate import start_inspection
 from ..verify.errors import FormatError, UsageError
-from ..verify.plain import number_text, parse_number
+from ..verify.plain import parse_number
 from ..verify.verdict import Statement, Verdict, combine
 
 Progress = Callable[[str], None]
@@ -60,6 +60,8 @@ class Options:
             raise UsageError(str(error)) from None
         if exact < 0:
             raise UsageError(f"--epsilon: expected a number that is not negative, got {epsilon}")
+        if exact > 10**300:
+            raise UsageError(f"--epsilon: expected a number that a double can hold, got {epsilon}")
         if seeds is not None and seeds < 1:
             raise UsageError(f"--seeds: expected at least 1, got {seeds}")
         if quick:
@@ -176,8 +178,3 @@ def audit_leader(
         certificates=certificates,
         verdict=verdict,
     )
-
-
-def exact_text(value: Fraction | None) -> str | None:
-    """A rational as documents hold it."""
-    return None if value is None else number_text(value)

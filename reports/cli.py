@@ -6,6 +6,7 @@ Answers go to standard output, everything else to standard error; bad input is o
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -277,6 +278,8 @@ def _epsilon(text: str) -> Any:
         raise UsageError(str(error)) from None
     if value < 0:
         raise UsageError(f"--epsilon: expected a number that is not negative, got {text}")
+    if _finite(value) is None:
+        raise UsageError(f"--epsilon: expected a number that a double can hold, got {text}")
     return value
 
 
@@ -306,7 +309,7 @@ def _finite(value: Any) -> float | None:
 
 
 def _print_json(document: object) -> None:
-    print(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
+    print(json.dumps(document, indent=1, allow_nan=False))  # ASCII: no encoding of standard output can break it
 
 
 def _say(message: str) -> None:
@@ -362,4 +365,7 @@ def _usage_sentence(error: Any) -> str:
 
 def main() -> None:
     """Entry point of the `spverify` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ε is no reason to fail
     sys.exit(run(sys.argv[1:]))

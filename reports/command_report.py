@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..verify.errors import UsageError
+from ..verify.errors import UnreadableError, UsageError
 from ..verify.formats import dump_json
 from ..verify.formats.atomic import write_atomic
 from ..verify.verdict import Verdict
@@ -42,6 +42,8 @@ def run_report(
     paths = [leader_path(leader) for leader in leaders]
     single = len(leaders) == 1
     folder = out if out is not None else Path(f"{names[0]}-report" if single else "comparison-report")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out: expected a folder, but {folder} is a file")
     documents: list[dict[str, Any]] = []
     for name, path in zip(names, paths, strict=True):
         tell = _progress(say, "" if single else f"{name}: ")
@@ -61,7 +63,7 @@ def run_report(
         result = {"command": "report", "audits": documents, "comparison": compare(documents)}
         where = [write_comparison(result, names, folder), *(folder / name / "report.html" for name in names)]
     if as_json:
-        print(json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False))
+        print(json.dumps(result, indent=1, allow_nan=False))
     else:
         if not single:
             from .render.terminal import comparison_text
@@ -102,10 +104,13 @@ def write_audit(audit: Audit, folder: Path) -> dict[str, Any]:
 
     document = audit.to_document()
     certificates = folder / "certificates"
-    (folder / "audit.json").unlink(missing_ok=True)
-    for old in certificates.glob("*.cert.json"):
-        if old.name not in audit.certificates:
-            old.unlink()
+    try:
+        (folder / "audit.json").unlink(missing_ok=True)
+        for old in certificates.glob("*.cert.json"):
+            if old.name not in audit.certificates:
+                old.unlink()
+    except OSError as error:
+        raise UnreadableError(f"cannot be replaced: {error.strerror or error}", path=folder) from None
     for name, certificate in audit.certificates.items():
         write_atomic(certificates / name, json.dumps(certificate, indent=1) + "\n")
     write_atomic(folder / "report.html", audit_html(document))

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..solvers.bounds import EquilibriumRange, equilibrium_range
+from ..solvers.commitment import optimal_mixed_commitment, optimal_pure_commitment
+from ..trained_leaders.settings.matrix import MatrixGame
 from ..verify.certificate import Certificate, attained_certificate, gap_certificate
 from ..verify.plain import number_text
 from ..verify.regret import assess
@@ -327,7 +329,7 @@ def own_epsilons(subject: Subject, readings: Readings) -> dict[str, Fraction]:
 def prove_ranges(subject: Subject, readings: Readings, say: Progress) -> list[RangePoint]:
     """The leader's least and largest value over its followers' equilibria, at epsilon 0, the play's own, and others."""
     own = own_epsilons(subject, readings)
-    asked = sorted({Fraction(0), own["empirical"], own[subject.readout]})
+    asked = sorted({Fraction(0), *own.values()})
     points = set(asked)
     if subject.options.curve:
         end = max(2 * asked[-1], subject.threshold)
@@ -409,17 +411,21 @@ def range_certificates(subject: Subject, ranges: list[RangePoint]) -> dict[str, 
 
 @dataclass(frozen=True)
 class ReferenceValue:
-    """A value to compare the leader with, and how it is meant (theory T9)."""
+    """A value to compare the leader with, and how it is meant (theory T9).
+
+    ``proof`` says how the value was found again, where it was: by exact optimisation over all commitments.
+    """
 
     name: str
     value: Fraction
     text: str
     kind: str
     readout: str
+    proof: Mapping[str, Any]
 
 
 def references(subject: Subject) -> list[ReferenceValue]:
-    """The setting's references that speak about this kind of leader."""
+    """The setting's references that speak about this kind of leader, proved again where that is cheap."""
     out = []
     for reference in subject.setting.references():
         if reference.leader_actions and subject.leader.leader_action not in reference.leader_actions:
@@ -427,8 +433,22 @@ def references(subject: Subject) -> list[ReferenceValue]:
         readout = subject.readout
         if reference.readouts and readout not in reference.readouts:
             readout = reference.readouts[0]
-        out.append(ReferenceValue(reference.name, reference.value, reference.text, reference.kind, readout))
+        value, proof = reference.value, {}
+        if isinstance(subject.setting, MatrixGame) and reference.name in _COMMITMENTS:
+            best = _COMMITMENTS[reference.name](subject.setting.leader_table, subject.setting.follower_table)
+            proof = {
+                "recomputed": number_text(best.value),
+                "proved": best.proved,
+                "setting_agrees": best.value == value,
+                "margin": None if best.margin is None else number_text(best.margin),
+                "pessimistic": number_text(best.pessimistic),
+            }
+            value = best.value
+        out.append(ReferenceValue(reference.name, value, reference.text, reference.kind, readout, proof))
     return out
+
+
+_COMMITMENTS = {"pure-optimum": optimal_pure_commitment, "mixed-optimum": optimal_mixed_commitment}
 
 
 def ask_references(subject: Subject, readings: Readings) -> list[Statement]:
@@ -458,6 +478,7 @@ def ask_references(subject: Subject, readings: Readings) -> list[Statement]:
                 value=float(reference.value),
                 value_exact=number_text(reference.value),
                 distance=float(distance),
+                **reference.proof,
             )
         )
     return out

@@ -66,7 +66,9 @@ def test_a_good_leader_holds(good: Audit, schema: jsonschema.Draft202012Validato
     required |= {"regret.mw", "claim.value.argmax", "claim.gap.argmax"}
     assert required == {s["id"] for s in document["statements"] if s["role"] == "required"}
     assert {"range.sf@0", "reference.pure-optimum", "value.empirical", "gap.last"} <= found.keys()
-    assert found["reference.mixed-optimum"]["verdict"] == "refuted"  # 20 is not 27.5, and that is only information
+    mixed = found["reference.mixed-optimum"]
+    assert mixed["verdict"] == "refuted" and mixed["role"] == "information"  # 20 is not 27.5
+    assert mixed["details"]["recomputed"] == "55/2" and mixed["details"]["proved"] and mixed["details"]["margin"] == "0"
 
 
 def test_the_gap_is_that_of_the_certificate(good: Audit) -> None:

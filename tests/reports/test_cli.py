@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -216,6 +217,8 @@ def test_files_that_are_not_there(spverify: Run, tmp_path: Path) -> None:
         (["check", "a", "b", "--epsilon", "-1"], "--epsilon"),
         (["check", "a", "b", "--epsilon", "nan"], "--epsilon"),
         (["bounds", "a", "--epsilon", "many"], "--epsilon"),
+        (["check", "a", "b", "--epsilon", "1e400"], "--epsilon"),
+        (["report", "a.pt", "--epsilon", "1e400"], "--epsilon"),
         (["bounds", "a", "--set", "xx"], "--set"),
         (["bounds", "a", "--seconds", "soon"], "--seconds"),
         (["report", "a.pt", "--epsilon", "-0.1"], "--epsilon"),
@@ -259,6 +262,27 @@ def test_a_failure_of_ours_says_so(spverify: Run, examples_dir: Path, monkeypatc
     assert "bug" in found.err and "Traceback" not in found.err
     with pytest.raises(ZeroDivisionError):
         spverify("--debug", "bounds", examples_dir / "chicken.game.json")
+
+
+def test_a_folder_that_is_a_file(spverify: Run, examples_dir: Path, tmp_path: Path) -> None:
+    taken = write(tmp_path / "taken", "x")
+    files = examples_dir / "chicken.game.json", examples_dir / "chicken-traffic-light.play.json"
+    assert_refused(spverify("check", *files, "--out", taken), "taken")
+    assert_refused(spverify("bounds", files[0], "--out", taken), "taken")
+    assert_refused(spverify("report", "zoo:maintain", "--quick", "--out", taken), "taken")
+    assert taken.read_text() == "x"
+
+
+@pytest.mark.parametrize("arguments", [["settings"], ["settings", "--json"], ["bounds", "chicken.game.json", "--json"]])
+def test_any_output_encoding_will_do(examples_dir: Path, arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "spverify", *arguments],
+        capture_output=True,
+        check=False,
+        cwd=examples_dir,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0 and done.stderr == b"" and done.stdout.isascii()
 
 
 # ------------------------------------------------------------------------------------ the rest
