@@ -61,9 +61,12 @@ def stated_policy(setting: Setting, table: NDArray[Any]) -> dict[str, Any]:
 
 
 def score_tables(
-    setting: Setting, hyper: Hyper, tables: NDArray[Any], *, rng_seed: int, record: bool
+    setting: Setting, hyper: Hyper, tables: NDArray[Any], *, rng_seed: int, record: bool = False, runs: int = 1
 ) -> tuple[NDArray[np.float64], Episodes]:
-    """The objective of each table, shape (B,), and the episodes behind it."""
+    """The objective of each table, shape (B,), and the episodes behind it.
+
+    With several runs, shape (B, runs): each table meets the same random numbers.
+    """
     basic = hyper.mode == "basic"
     env = StackelbergPOMDP(
         setting,
@@ -72,9 +75,12 @@ def score_tables(
         readout=hyper.readout,
         phase_visible=basic,
     )
-    episodes = env.run(tables, rng_seed=rng_seed, record=record and hyper.types == "sampled")
+    streams = np.tile(np.arange(runs), len(tables)) if runs > 1 else None
+    recorded = record and hyper.types == "sampled"
+    episodes = env.run(np.repeat(tables, runs, axis=0), rng_seed=rng_seed, record=recorded, streams=streams)
+    returns, gaps = (x.reshape(len(tables), runs) for x in (episodes.returns, episodes.gaps))
     if hyper.objective == "episode":
-        return episodes.returns, episodes
+        return (returns if runs > 1 else returns[:, 0]), episodes
     lasting = robust_scores(
         play_all_cells(setting, tables),
         updates=hyper.updates,
@@ -85,7 +91,8 @@ def score_tables(
         gap_weight=hyper.gap_weight,
         settled=hyper.settled,
     )
-    return np.minimum(episodes.returns - hyper.gap_weight * episodes.gaps, lasting), episodes
+    scores = np.minimum(returns - hyper.gap_weight * gaps, lasting[:, None])
+    return (scores if runs > 1 else scores[:, 0]), episodes
 
 
 def evaluate_rows(

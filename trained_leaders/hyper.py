@@ -116,7 +116,7 @@ def default_hyper(setting: Setting, *, leader_action: str = "pure", mode: str = 
     elif len(setting.observations) > 4:
         hyper = replace(hyper, iterations=120, batch=512, restarts=6)
     if mode == "search":
-        hyper = replace(hyper, iterations=40, batch=1000, restarts=10)
+        hyper = replace(hyper, iterations=60, batch=600, restarts=10)
     if mode in ("basic", "episode"):
         hyper = replace(hyper, objective="episode", restarts=1)
     if quick:

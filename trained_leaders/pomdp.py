@@ -103,19 +103,23 @@ class StackelbergPOMDP:
         drawn = sum(len(p.types) + len(p.actions) for p in self.setting.players)
         return 2 + own + drawn + n_obs + n_obs * n_actions
 
-    def run(self, tables: NDArray[Any], *, rng_seed: int = 0, record: bool = False) -> Episodes:
+    def run(
+        self, tables: NDArray[Any], *, rng_seed: int = 0, record: bool = False, streams: NDArray[np.int64] | None = None
+    ) -> Episodes:
         """Play B outer episodes to their end.
 
         Args:
             tables: what the leader commits to, one entry an episode; with a phase axis second if `phase_visible`.
             rng_seed: see the class.
+            streams: the b of each episode's random numbers, shape (B,); 0..B-1 if not given. Equal ones are common
+                random numbers.
             record: keep the critic's state at every first visit (not in exact expectation, where nothing is drawn).
         """
         tables = np.asarray(tables)
         phases = [tables[:, 0], tables[:, 1]] if self.phase_visible else [tables, tables]
         for committed in phases:
             check_legal(self.setting, committed)
-        run = _Run(self, phases, rng_seed, record)
+        run = _Run(self, phases, rng_seed, record, streams)
         run.response_phase()
         returns = run.reward_phase()
         return Episodes(
@@ -133,7 +137,14 @@ class StackelbergPOMDP:
 class _Run:
     """The moving parts of one batch."""
 
-    def __init__(self, env: StackelbergPOMDP, phases: list[NDArray[Any]], rng_seed: int, record: bool) -> None:
+    def __init__(
+        self,
+        env: StackelbergPOMDP,
+        phases: list[NDArray[Any]],
+        rng_seed: int,
+        record: bool,
+        streams: NDArray[np.int64] | None,
+    ) -> None:
         self.env, self.phases, self.record = env, phases, record
         setting, self.size = env.setting, len(phases[0])
         self.n = len(setting.players)
@@ -150,7 +161,10 @@ class _Run:
         self._found: list[tuple[NDArray[np.int64], int, NDArray[np.int64], Floats]] = []
         prior = setting.prior.astype(float).ravel()
         self._cumulative, self._last_cell = np.cumsum(prior), int(np.flatnonzero(prior)[-1])
-        self._generators = [] if self.expected else [np.random.default_rng([rng_seed, b]) for b in range(self.size)]
+        self._generators: list[np.random.Generator] = []
+        if not self.expected:
+            chosen = range(self.size) if streams is None else streams.tolist()
+            self._generators = [np.random.default_rng([rng_seed, b]) for b in chosen]
 
     # --- the base game ---
 
@@ -199,9 +213,7 @@ class _Run:
         types = self._types(uniforms[:, 0])
         mixed = [self.learners.strategy_at(i, types[:, i]) for i in range(self.n)]
         actions = np.stack([_draw(m, uniforms[:, 1 + i]) for i, m in enumerate(mixed)], axis=1)
-        fresh = ~self.visited[RESPONSE]
-        before = self._state(RESPONSE, t, types, actions) if self.record else None
-        asked = np.zeros_like(fresh)
+        asked = np.zeros_like(self.visited[RESPONSE])
         feedback = []
         for i in range(self.n):
             paid = np.empty((self.size, self.action_shape[i]))
@@ -215,10 +227,10 @@ class _Run:
             feedback.append(paid)
         if self.env.followers.opponents == "expected":
             feedback = [self._against_mixed(i, types, mixed) for i in range(self.n)]
+        self._note(RESPONSE, t, asked & ~self.visited[RESPONSE], types, actions)
+        self.visited[RESPONSE] |= asked
         for i in range(self.n):
             self.learners.learn_at(i, types[:, i], feedback[i])
-        self._note(RESPONSE, asked & fresh, before)
-        self.visited[RESPONSE] |= asked
 
     def _against_mixed(self, i: int, types: NDArray[np.int64], mixed: list[Floats]) -> Floats:
         """Follower i's payoffs at the drawn types, expected over the opponents' actions, shape (B, |A_i|)."""
@@ -240,7 +252,7 @@ class _Run:
             sigma = self.frozen
             weight = games.prior.reshape(games.type_shape + (1,) * self.n) * sigma
             met = self._met(games, weight > 0)
-            self._note(REWARD, met & ~self._known(REWARD), self._state(REWARD, 0) if self.record else None)
+            self._note(REWARD, 0, met & ~self._known(REWARD))
             self.visited[REWARD] |= met
             return values(games, sigma)
         sigma = self.frozen.reshape(self.size, -1, int(np.prod(self.action_shape)))
@@ -252,9 +264,7 @@ class _Run:
             drawn = _draw(sigma[self.every, cell], uniforms[:, t, 1])
             actions = np.stack(np.unravel_index(drawn, self.action_shape), axis=1)
             _, leader, met = self.play(REWARD, types, actions)
-            self._note(
-                REWARD, met & ~self._known(REWARD), self._state(REWARD, t, types, actions) if self.record else None
-            )
+            self._note(REWARD, t, met & ~self._known(REWARD), types, actions)
             self.visited[REWARD] |= met
             returns += leader / plays
         return returns
@@ -291,31 +301,32 @@ class _Run:
         """Observations whose action is fixed already, shape (B, n_obs)."""
         return self.visited[phase] if self.env.phase_visible else self.visited[RESPONSE] | self.visited[REWARD]
 
-    def _state(
+    def _note(
         self,
         phase: int,
         t: int,
+        fresh: NDArray[np.bool_],
         types: NDArray[np.int64] | None = None,
         actions: NDArray[np.int64] | None = None,
-    ) -> Floats:
-        """All of the state but the observation asked: phase, counter, followers, the play, the table so far.
+    ) -> None:
+        """Record the decisions taken now, with the state they are taken in.
 
-        Without types and actions (a reward in exact expectation draws none) their entries are 0.
+        The state is all there is: phase, counter, followers' strategies, the play under way (0 where a reward in
+        exact expectation draws none), the table so far, the observation.
         """
-        total = self.env.followers.updates if phase == RESPONSE else max(1, self.env.reward_plays)
-        clock = np.tile([float(phase), t / total], (self.size, 1))
-        inside = [s.reshape(self.size, -1) for s in self.learners.strategies()]
-        drawn = [_indicator(types, i, s, self.size) for i, s in enumerate(self.type_shape)]
-        said = [_indicator(actions, i, s, self.size) for i, s in enumerate(self.action_shape)]
-        rows = one_hot_rows(self.phases[phase], self.env.setting) * self._known(phase)[..., None]
-        return np.concatenate([clock, *inside, *drawn, *said, rows.reshape(self.size, -1)], axis=1)
-
-    def _note(self, phase: int, fresh: NDArray[np.bool_], state: Floats | None) -> None:
-        if state is None or not fresh.any():
+        if not self.record or not fresh.any():
             return
         episode, observation = np.nonzero(fresh)
-        asked = observation[:, None] == np.arange(fresh.shape[1])
-        self._found.append((episode, phase, observation, np.concatenate([state[episode], asked], axis=1)))
+        total = self.env.followers.updates if phase == RESPONSE else max(1, self.env.reward_plays)
+        clock = np.tile([float(phase), t / total], (len(episode), 1))
+        inside = [s[episode].reshape(len(episode), -1) for s in self.learners.strategies()]
+        drawn = [_indicator(types, i, s, episode) for i, s in enumerate(self.type_shape)]
+        said = [_indicator(actions, i, s, episode) for i, s in enumerate(self.action_shape)]
+        known = self._known(phase)[episode]
+        rows = one_hot_rows(self.phases[phase][episode], self.env.setting) * known[..., None]
+        asked = (observation[:, None] == np.arange(fresh.shape[1])).astype(float)
+        states = np.concatenate([clock, *inside, *drawn, *said, rows.reshape(len(episode), -1), asked], axis=1)
+        self._found.append((episode, phase, observation, states))
 
     def decisions(self) -> FirstVisits | None:
         if not self.record:
@@ -335,8 +346,10 @@ def one_hot_rows(tables: NDArray[Any], setting: Setting) -> Floats:
     return (tables[..., None] == np.arange(setting.legal.shape[1])).astype(float)
 
 
-def _indicator(drawn: NDArray[np.int64] | None, i: int, width: int, size: int) -> Floats:
-    return np.zeros((size, width)) if drawn is None else (drawn[:, [i]] == np.arange(width)).astype(float)
+def _indicator(drawn: NDArray[np.int64] | None, i: int, width: int, episode: NDArray[np.int64]) -> Floats:
+    if drawn is None:
+        return np.zeros((len(episode), width))
+    return (drawn[episode, i][:, None] == np.arange(width)).astype(float)
 
 
 def _draw(probabilities: Floats, uniforms: Floats) -> NDArray[np.int64]:

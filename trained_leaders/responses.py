@@ -72,6 +72,16 @@ class BatchGames:
             out.append(np.divide(self.prior, shaped, out=np.zeros_like(self.prior), where=shaped > 0))
         return tuple(out)
 
+    @cached_property
+    def own_view(self) -> tuple[Floats, ...]:
+        """Payoffs times p(types_-i | type_i), shape (B, |T_i|, |A_i|, the others' types and actions flattened)."""
+        out = []
+        for i, payoff in enumerate(self.payoffs):
+            weighted = payoff * self.conditionals[i].reshape(self.type_shape + (1,) * self.n)
+            moved = np.moveaxis(weighted, (1 + i, 1 + self.n + i), (1, 2))
+            out.append(np.ascontiguousarray(moved.reshape(*moved.shape[:3], -1)))
+        return tuple(out)
+
 
 def play_all_cells(setting: Setting, tables: NDArray[Any]) -> BatchGames:
     """Play the base game at every joint type and action under every table (B x cells plays in lock step)."""
@@ -151,9 +161,13 @@ def expected_payoffs(games: BatchGames, i: int, strategies: Sequence[Floats]) ->
     """What each action pays follower i at each own type against the others, shape (B, |T_i|, |A_i|)."""
     types, actions = games.letters
     others = [k for k in range(games.n) if k != i]
-    terms = "".join(f",z{types[k]}{actions[k]}" for k in others)
-    spec = f"{types},z{types}{actions}{terms}->z{types[i]}{actions[i]}"
-    return np.einsum(spec, games.conditionals[i], games.payoffs[i], *(strategies[k] for k in others))
+    terms = ",".join(f"z{types[k]}{actions[k]}" for k in others)
+    order = "".join(types[k] for k in others) + "".join(actions[k] for k in others)
+    if not others:
+        return games.own_view[i][..., 0]
+    against = np.einsum(f"{terms}->z{order}", *(strategies[k] for k in others))
+    seen = games.own_view[i]
+    return (seen.reshape(games.size, -1, seen.shape[-1]) @ against.reshape(games.size, -1, 1)).reshape(seen.shape[:-1])
 
 
 def values(games: BatchGames, sigma: Floats) -> Floats:

@@ -17,6 +17,9 @@ from .hyper import Hyper
 from .settings import Setting
 
 
+RUNS = 4
+
+
 class CrossEntropySearch:
     """One start of the search.
 
@@ -35,8 +38,10 @@ class CrossEntropySearch:
         cumulative = np.cumsum(self._rows, axis=1)
         uniforms = self._rng.random((hyper.batch, len(self._rows), 1))
         tables = (uniforms >= cumulative[:, :-1]).sum(axis=2)
+        # Several response phases a table, or the elite are the lucky ones.
         rng_seed = int(self._rng.integers(2**62))
-        scores, _ = score_tables(self.setting, hyper, tables, rng_seed=rng_seed, record=False)
+        runs, _ = score_tables(self.setting, hyper, tables, rng_seed=rng_seed, runs=RUNS)
+        scores = runs.mean(axis=1)
         kept = tables[np.argsort(-scores, kind="stable")[: max(2, int(hyper.elite * hyper.batch))]]
         share = (kept[..., None] == np.arange(self._rows.shape[1])).mean(axis=0)
         moved = hyper.smoothing * share + (1 - hyper.smoothing) * self._rows

@@ -34,6 +34,7 @@ from .search import CrossEntropySearch
 from .settings import Setting, get_setting
 
 CANDIDATES = 3  # sampled tables that are looked at again, each iteration
+GLANCE, CHECK = 16, 256  # response phases of a first look, and of the check that a table must pass to be kept
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -301,18 +302,19 @@ class _TrainingRun:
         tables, scores, figures = self.learner.iterate(at.iteration)
         if hyper.mode != "basic" and scores.max() > at.best_score:
             # One response phase can be lucky: a sample counts for what it is worth in several others.
-            for candidate in tables[np.argsort(-scores, kind="stable")[:CANDIDATES]]:
-                score = self.score(candidate)
-                if score > at.best_score or at.best_table is None:
-                    at.best_score, at.best_table = score, candidate.copy()
+            candidates = tables[np.argsort(-scores, kind="stable")[:CANDIDATES]]
+            score, table = self._best_of(candidates, at.best_score)
+            if score > at.best_score or at.best_table is None:
+                at.best_score, at.best_table = score, table.copy()
         at.iteration += 1
         at.total += 1
         over = at.iteration >= hyper.iterations or self.learner.finished()
         if over or at.iteration % 5 == 0:
-            score = self.score(self.learner.mode())
+            score, _ = self._best_of(self.learner.mode()[None], at.mode_score)
             if score > at.mode_score or at.mode_state is None:
                 at.mode_score, at.mode_state = score, self.learner.state()
-            over = over or score >= self.bound
+            # A search is for one table; a policy is trained until its mode is as good.
+            over = over or score >= self.bound or (hyper.mode == "search" and at.best_score >= self.bound)
         record: dict[str, Any] = {
             "seed": self.seed,
             "start": at.start,
@@ -330,13 +332,21 @@ class _TrainingRun:
                 self.learner = self._new_learner()
         return record
 
-    def score(self, table: NDArray[Any]) -> float:
-        """The objective for one table: the least over several response phases drawn for this purpose."""
-        repeated = np.repeat(table[None], self.hyper.evaluation_runs, axis=0)
-        if self.hyper.mode == "basic":
-            repeated = np.repeat(repeated[:, None], 2, axis=1)
-        scores, _ = score_tables(self.setting, self.hyper, repeated, rng_seed=evaluation_seed(self.seed), record=False)
-        return float(scores.min() if self.hyper.objective == "robust" else scores.mean())
+    def _best_of(self, tables: NDArray[Any], floor: float) -> tuple[float, NDArray[Any]]:
+        """The best table and its objective over CHECK response phases; over fewer where that is below `floor` already.
+
+        Robust training asks for the least over these phases, so that no run of followers is left out.
+        """
+        tried = self._scores(tables, GLANCE)
+        table = tables[tried.argmax()]
+        score = float(tried.max())
+        return (float(self._scores(table[None], CHECK)[0]) if score > floor else score), table
+
+    def _scores(self, tables: NDArray[Any], runs: int) -> NDArray[np.float64]:
+        committed = np.repeat(tables[:, None], 2, axis=1) if self.hyper.mode == "basic" else tables
+        seed = selection_seed(self.seed)
+        scores, _ = score_tables(self.setting, self.hyper, committed, rng_seed=seed, runs=runs)
+        return scores.min(axis=1) if self.hyper.objective == "robust" else scores.mean(axis=1)
 
     def result(self) -> TrainingResult:
         """The leader: the best mode of all starts, or the best sampled table where that is worth more."""
@@ -430,8 +440,13 @@ def proven_bound(setting: Setting, hyper: Hyper) -> float:
     return min(known) - hyper.slack * setting.payoff_scale if known and hyper.objective == "robust" else float("inf")
 
 
+def selection_seed(seed: int) -> int:
+    """The seed of the response phases that tables are chosen by."""
+    return 2_000_000 + seed
+
+
 def evaluation_seed(seed: int) -> int:
-    """The seed of the response phases behind reported figures: never one that training draws from."""
+    """The seed of the response phases behind reported figures: neither training nor choosing draws from it."""
     return 1_000_000 + seed
 
 

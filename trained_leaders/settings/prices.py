@@ -65,7 +65,7 @@ class SequentialPrices:
     messages: int = 2
     tie: str = "reject"
     prices: tuple[Fraction, ...] = ()
-    updates: int = 100
+    updates: int = 200
 
     def __post_init__(self) -> None:
         if self.tie not in ("reject", "buy"):

@@ -1,0 +1,49 @@
+"""The shipped leaders: readable, small, carded, and every claim reproduced by the learners' room."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spverify.solvers.learners import MultiplicativeWeights, run_learners
+from spverify.trained_leaders.settings import get_setting
+from spverify.trained_leaders.tabulate import inspect_leader
+from spverify.trained_leaders.zoo import list_zoo, zoo_path
+from spverify.verify.errors import UsageError
+from spverify.verify.regret import interim_regrets, objective_value
+
+EXPECTED = {
+    "escape", "maintain", "maintain-mixture", "maintain-myopic", "conitzer-mixture", "simple-allocation-3", "mspm-pi",
+    "mspm-pi-episode",
+}  # fmt: skip
+
+
+def test_the_zoo_is_complete() -> None:
+    assert set(list_zoo()) == EXPECTED
+    with pytest.raises(UsageError, match="no shipped leader is called 'maintian'; the nearest is 'maintain'"):
+        zoo_path("maintian")
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_shipped_leader(name: str) -> None:
+    path = zoo_path(name)
+    found = inspect_leader(path)
+    assert found.size < 100_000 and found.network_agrees
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert found.sha256 in card and found.training["command"] in card
+    claims, followers = found.claims, found.training["followers"]
+    setting = get_setting(found.setting, found.parameters)
+    run = run_learners(
+        found.game,
+        MultiplicativeWeights(followers["epsilon"], payoff_scale=setting.payoff_scale),
+        claims["updates"],
+        seeds=claims["runs"],
+        types=followers["types"],
+        opponents=followers["opponents"],
+        rng_seed=claims["rng_seed"],
+    )
+    for readout, claimed in claims["value"].items():
+        plays = [run.readout(readout, seed=b).conditional(found.game) for b in range(claims["runs"])]
+        assert np.mean([objective_value(found.game, s) for s in plays]) == pytest.approx(claimed, abs=1e-6)
+        worst = max(float(r.max()) for s in plays for r in interim_regrets(found.game, s))
+        assert max(0.0, worst) == pytest.approx(claims["gap"][readout], abs=1e-6)
