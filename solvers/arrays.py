@@ -104,7 +104,8 @@ class Problem:
         # one object carries the scaled numbers, so that the contractions of verify/ price all columns at once
         self.scaled = BayesianGame(game.prior, scaled, leader=aim, feasible=game.feasible, players=game.players)
         self.rows, self.n_regrets = _number_rows(game, [span > 0 for _, span in spans[:-1]])
-        bounds = [float(epsilon / Fraction(scale)) for scale in self.payoff_scale]
+        # no regret exceeds the payoff range, so a larger epsilon says no more (and could overflow)
+        bounds = [float(min(epsilon / Fraction(scale), Fraction(2))) for scale in self.payoff_scale]
         self.bounds = np.concatenate(
             [np.full(int((rows >= 0).sum()), bound) for rows, bound in zip(self.rows, bounds, strict=True)]
         )

@@ -122,6 +122,18 @@ def equilibrium_range(
         >>> found.min.outer, found.max.outer, found.max.inner, found.proved
         (Fraction(36, 5), Fraction(21, 2), Fraction(21, 2), True)
     """
+    return _range(game, objective, equilibrium_set, epsilon, seconds, progress, PlanPool())
+
+
+def _range(
+    game: BayesianGame,
+    objective: str | npt.ArrayLike,
+    equilibrium_set: str | None,
+    epsilon: Fraction | float | str,
+    seconds: float,
+    progress: Progress | None,
+    pool: PlanPool,
+) -> EquilibriumRange:
     start = monotonic()
     which = equilibrium_set or "sf"
     if which not in SETS:
@@ -130,7 +142,6 @@ def equilibrium_range(
     values = game.objective(objective)
     name = objective if isinstance(objective, str) else "custom"
     tensor = objective_tensor(game.plain, name) if isinstance(objective, str) else exact_objective(values, game)
-    pool = PlanPool()
     sides = {}
     for share, sense in ((0.5, "upper"), (1.0, "lower")):
         deadline = monotonic() + share * max(0.0, start + seconds - monotonic())
@@ -156,19 +167,11 @@ def range_curve(
     progress: Progress | None = None,
 ) -> list[EquilibriumRange]:
     """`equilibrium_range` for several epsilons, the time shared among them (theory T9: selection risk as a curve)."""
-    start, grid = monotonic(), list(epsilons)
+    start, grid, pool = monotonic(), list(epsilons), PlanPool()
     out = []
     for k, epsilon in enumerate(grid):
         left = max(0.0, start + seconds - monotonic()) / (len(grid) - k)
-        found = equilibrium_range(
-            game,
-            objective=objective,
-            equilibrium_set=equilibrium_set,
-            epsilon=epsilon,
-            seconds=left,
-            progress=progress,
-        )
-        out.append(found)
+        out.append(_range(game, objective, equilibrium_set, epsilon, left, progress, pool))
     return out
 
 

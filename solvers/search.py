@@ -201,7 +201,7 @@ def on_grid(sigma: FloatArray) -> Any:
 
 @dataclass
 class PlanPool:
-    """Profiles worth keeping from one side of a range to the other; a profile is a profile whatever the objective."""
+    """Profiles worth keeping from one search to the next; a profile is one whatever the objective and epsilon."""
 
     keys: IntArray | None = None
 

@@ -1,0 +1,146 @@
+"""How long proved ranges take, by set and size: searching, proving, re-checking from the document alone; and learners.
+
+Run `python benchmarks/ranges.py` for the figures in benchmarks/results/ranges.json; `--quick` leaves the long cases
+out. Games are random: payoffs and leader uniform in [0, 1], prior weights uniform integers 1..9, correlated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import highspy
+import numpy as np
+
+from spverify.solvers.arrays import Problem
+from spverify.solvers.bounds import equilibrium_range
+from spverify.solvers.learners import MultiplicativeWeights, run_learners
+from spverify.solvers.search import PlanPool, search_cells, search_plans
+from spverify.verify.game import BayesianGame
+from spverify.verify.kernel import objective_tensor
+
+RESULTS = Path(__file__).parent / "results" / "ranges.json"
+SEED = 0
+# set, players, actions, types, objective, long
+CASES = (
+    ("tc", 2, 5, 4, "leader", False),
+    ("tc", 2, 20, 5, "leader", False),
+    ("tc", 2, 20, 5, "welfare", False),
+    ("tc", 3, 10, 3, "leader", False),
+    ("tc", 3, 10, 3, "welfare", False),
+    ("tc", 4, 8, 3, "leader", True),
+    ("tc", 2, 50, 10, "leader", True),
+    ("ns", 2, 5, 4, "leader", False),
+    ("ns", 3, 3, 3, "leader", False),
+    ("ns", 2, 10, 4, "leader", False),
+    ("ns", 2, 10, 6, "leader", False),
+    ("sf", 2, 5, 4, "leader", False),
+    ("sf", 3, 3, 3, "leader", False),
+    ("sf", 2, 10, 4, "leader", False),
+    ("sf", 2, 10, 6, "leader", False),
+    ("sf", 2, 20, 5, "leader", True),
+    ("sf", 3, 10, 3, "leader", True),
+    ("sf", 2, 10, 8, "leader", True),
+)
+
+
+def random_game(players: int, actions: int, types: int) -> BayesianGame:
+    """The random game of a size."""
+    rng = np.random.default_rng(SEED)
+    prior = rng.integers(1, 10, (types,) * players)
+    shape = (types,) * players + (actions,) * players
+    return BayesianGame(prior, [rng.random(shape) for _ in range(players)], leader=rng.random(shape))
+
+
+def measure(which: str, players: int, actions: int, types: int, objective: str) -> dict[str, Any]:
+    """One case: both sides searched, then searched and proved, then each certificate re-checked from its document."""
+    game = random_game(players, actions, types)
+    exact, pool = objective_tensor(game.plain, objective), PlanPool()
+    began = time.perf_counter()
+    for sense in ("upper", "lower"):
+        problem = Problem(game, exact, game.objective(objective), sense, Fraction(0))
+        deadline = time.monotonic() + 120.0
+        if which == "sf":
+            search_plans(problem, deadline=deadline, pool=pool, progress=None)
+        else:
+            search_cells(problem, signalling=which == "tc", deadline=deadline, progress=None)
+    search = time.perf_counter() - began
+    began = time.perf_counter()
+    found = equilibrium_range(game, objective=objective, equilibrium_set=which, seconds=120.0)
+    total = time.perf_counter() - began
+    rechecks = []
+    for side in (found.min, found.max):
+        for certificate in (side.certificate, side.inner_certificate):
+            if certificate is not None:
+                began = time.perf_counter()
+                assert certificate.recheck().accepted
+                rechecks.append(round(time.perf_counter() - began, 3))
+    widths = [None if side.inner is None else abs(float(side.outer - side.inner)) for side in (found.min, found.max)]
+    return {
+        "set": which,
+        "players": players,
+        "actions": actions,
+        "types": types,
+        "objective": objective,
+        "search_seconds": round(search, 3),
+        "total_seconds": round(total, 3),
+        "recheck_seconds": rechecks,
+        "min": float(found.min.outer),
+        "max": float(found.max.outer),
+        "outer_minus_inner": widths,
+        "proved": found.proved,
+        "method": found.method,
+    }
+
+
+def learner_rates() -> list[dict[str, Any]]:
+    """Multiplicative weights, 10,000 rounds of 16 seeds side by side, strategies of all rounds kept."""
+    out = []
+    for players, actions, types in ((1, 3, 1), (2, 3, 1), (2, 3, 3), (3, 2, 2)):
+        for mode in ("sampled", "expected"):
+            game = random_game(players, actions, types)
+            began = time.perf_counter()
+            run_learners(game, MultiplicativeWeights(0.1), 10_000, seeds=16, types=mode, opponents=mode)
+            wall = round(time.perf_counter() - began, 3)
+            out.append({"players": players, "actions": actions, "types": types, "mode": mode, "seconds": wall})
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="leave the long cases out, write nothing")
+    quick = parser.parse_args().quick
+    cases = []
+    for *case, long in CASES:
+        if long and quick:
+            continue
+        cases.append(measure(*case))
+        shown = {k: v for k, v in cases[-1].items() if k != "method"}
+        print(json.dumps(shown), flush=True)
+    learners = learner_rates()
+    print(json.dumps(learners), flush=True)
+    if quick:
+        return
+    document = {
+        "command": "python benchmarks/ranges.py",
+        "seed": SEED,
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "python": sys.version.split()[0],
+            "numpy": np.__version__,
+            "highspy": highspy.Highs().version(),
+        },
+        "ranges": cases,
+        "learners_10000_rounds_16_seeds": learners,
+    }
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
