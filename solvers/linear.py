@@ -73,6 +73,11 @@ class Program:
         # HiGHS counts its own run time over all calls, so the limit moves on
         self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(seconds, 0.05))
         self.highs.run()
+        info = self.highs.getInfo()
+        if max(info.max_primal_infeasibility, info.max_dual_infeasibility) > 1e-9:
+            # the tolerance was met by HiGHS's scaled model only (seen: 4e-8): go on from this basis without scaling
+            self.highs.setOptionValue("simplex_scale_strategy", 0)
+            self.highs.run()
         if self.highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         found, basis = self.highs.getSolution(), self.highs.getBasis()
