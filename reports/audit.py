@@ -144,8 +144,8 @@ def audit_leader(
         leader = inspection.result()
     file = questions.Subject.of(name or Path(path).stem, Path(path), leader, options)
     statements = [*questions.ask_file(file), *questions.ask_commitment(file), *questions.ask_tabulation(file)]
-    rounds = file.followers.updates * options.factors[-1]
-    say(f"replaying {options.seeds} × {rounds} rounds of learning")
+    rounds = file.followers.updates * file.factors[-1]
+    say(f"replaying {file.seeds} × {rounds} rounds of learning")
     replays = file.replays()
     readings = replays.readings
     say("proving ranges")

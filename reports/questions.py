@@ -25,7 +25,7 @@ from ..verify.verdict import Evidence, Role, Statement, Verdict
 from .audit import Progress
 from .numerals import outward, show
 from .replay import READOUTS, Reading, RegretCurve, Replays
-from .subject import Subject
+from .subject import MAX_CELLS, MAX_ROUNDS, Subject
 
 Readings = Mapping[tuple[int, str], Reading]
 
@@ -248,6 +248,9 @@ def ask_horizons(subject: Subject, readings: Readings) -> list[Statement]:
     least = promised - subject.threshold
     out = []
     for factor in subject.options.factors:
+        if factor not in subject.factors:
+            out.append(_unreached(subject, factor))
+            continue
         reading = readings[factor, subject.readout]
         lasting = reading.gap <= subject.threshold and reading.value >= least
         out.append(
@@ -274,6 +277,17 @@ def ask_horizons(subject: Subject, readings: Readings) -> list[Statement]:
             )
         )
     return out
+
+
+def _unreached(subject: Subject, factor: int) -> Statement:
+    return _statement(
+        f"horizon.x{factor}",
+        "required",
+        f"{factor} × the training horizon is {factor * subject.followers.updates} updates, more than the {MAX_ROUNDS} "
+        "that an audit replays: whether the leader lasts that long is open.",
+        "inconclusive",
+        why="A leader can look good against followers who have not finished learning; this horizon was not looked at.",
+    )
 
 
 def ask_regret(subject: Subject, replays: Replays, curves: list[RegretCurve], delta: float) -> list[Statement]:
@@ -496,7 +510,10 @@ def ask_claims(subject: Subject) -> list[Statement]:
         "A claim is data to be checked, never to be trusted: the followers learned again, from the seeds that the file "
         "names, on the tabulated game. A figure that differs refutes it; a smaller gap than claimed does not."
     )
-    if not (0 < runs <= 1000 and 0 < updates <= 1_000_000 and rng_seed >= 0):
+    cells = sum(mask.size for mask in subject.game.feasible)
+    if not (
+        runs > 0 and updates > 0 and rng_seed >= 0 and runs * updates * cells <= MAX_CELLS and updates <= MAX_ROUNDS
+    ):
         return [
             _statement(
                 f"claim.{kind}.{readout}",

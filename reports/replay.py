@@ -148,19 +148,20 @@ class Snapshots:
 def averaged(units: Sequence[NDArray[np.int64]]) -> PlainPlay:
     """The equally weighted mixture of snapshots as the kernel takes it, exactly; ``units`` as in `Snapshots`.
 
-    For one or two players the conditional sigma is summed in whole numbers here: products of 20-bit halves, summed
-    over less than 2^22 snapshots, stay below 2^63. With more players the kernel multiplies them out itself.
+    For one or two players the conditional sigma is summed here: in three 14-bit digits, whose products summed over
+    less than 2^24 snapshots stay below 2^53, so that matrix products of doubles are exact. With more players the
+    kernel multiplies the snapshots out itself.
     """
     rounds = len(units[0])
     if len(units) == 1:
         total = units[0].astype(object).sum(axis=0)
         return PlainPlay("conditional", sigma=Tensor(total.shape, total.ravel().tolist(), rounds * GRID))
-    if len(units) == 2 and rounds < 1 << 22:
-        halves = [divmod(x.reshape(rounds, -1), 1 << 20) for x in units]
+    if len(units) == 2 and rounds < 1 << 24:
+        digits = [[(x.reshape(rounds, -1) >> shift & 0x3FFF).astype(float) for shift in (0, 14, 28)] for x in units]
         total = np.zeros((units[0][0].size, units[1][0].size), dtype=object)
-        for k, one in enumerate(halves[0]):
-            for m, two in enumerate(halves[1]):
-                total += (one.T @ two).astype(object) << (20 * (2 - k - m))
+        for k, one in enumerate(digits[0]):
+            for m, two in enumerate(digits[1]):
+                total += (one.T @ two).astype(np.int64).astype(object) << 14 * (k + m)
         shape = (*units[0].shape[1:], *units[1].shape[1:])
         sigma = total.reshape(shape).transpose(0, 2, 1, 3)
         return PlainPlay("conditional", sigma=Tensor(sigma.shape, sigma.ravel().tolist(), rounds * GRID**2))

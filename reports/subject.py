@@ -12,8 +12,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..solvers.learners import MODES
 from ..trained_leaders.settings import Setting
 from ..trained_leaders.tabulate import Tabulation
+from ..verify.errors import LeaderFileError
 from ..verify.game import BayesianGame
 from ..verify.plain import number_text
 from .replay import READOUTS, Followers, Replays
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 
 MAX_CELLS = 40_000_000
 """Strategies kept in memory for a replay; longer horizons get fewer seeds."""
+
+MAX_ROUNDS = 1_000_000
+"""Longest replay; a file may name any horizon, and an audit must end."""
+
+LEAST_RATE, LARGEST_RATE = 1e-6, 1e6
 
 DEFAULT_READOUT = "argmax"
 
@@ -39,6 +46,7 @@ class Subject:
         followers: how the followers learn: as in training, else the setting's default.
         readout: the readout the leader was trained for; argmax where the file does not say.
         threshold: largest gap allowed, payoff units, exact.
+        factors: the horizons that can be replayed, of those the user asked for.
         seeds: replays that fit in memory at the longest horizon.
     """
 
@@ -50,29 +58,37 @@ class Subject:
     followers: Followers
     readout: str
     threshold: Fraction
+    factors: tuple[int, ...]
     seeds: int
 
     @classmethod
     def of(cls, name: str, path: Path, leader: Tabulation, options: Options) -> Subject:
-        """The subject of a tabulated leader."""
+        """The subject of a tabulated leader.
+
+        Raises:
+            LeaderFileError: a training record that names followers or a readout which cannot be.
+        """
         world = leader.world
         stated, default = leader.training.get("followers", {}), world.followers
         followers = Followers(
             *(stated.get(key, getattr(default, key)) for key in ("updates", "epsilon", "types", "opponents"))
         )
         readout = leader.training.get("readout", DEFAULT_READOUT)
-        cells = sum(len(p.types) * len(p.actions) for p in world.players) * followers.updates * options.factors[-1]
-        return cls(
-            name,
-            path,
-            leader,
-            options,
-            world,
-            followers,
-            readout if readout in READOUTS else DEFAULT_READOUT,
-            options.epsilon * Fraction(world.payoff_scale),
-            max(1, min(options.seeds, MAX_CELLS // cells)),
-        )
+        for place, fits, expected in (
+            ("followers.updates", 1 <= followers.updates <= MAX_ROUNDS, f"1 to {MAX_ROUNDS} updates"),
+            ("followers.epsilon", LEAST_RATE <= followers.epsilon <= LARGEST_RATE, "a rate from 1e-6 to 1e6"),
+            ("followers.types", followers.types in MODES, "sampled or expected"),
+            ("followers.opponents", followers.opponents in MODES, "sampled or expected"),
+            ("readout", readout in READOUTS, "empirical, last or argmax"),
+        ):
+            if not fits:
+                found = readout if place == "readout" else getattr(followers, place.partition(".")[2])
+                raise LeaderFileError(f"expected {expected}, got {found!r}", path=path, field=f"training.{place}")
+        factors = tuple(factor for factor in options.factors if factor * followers.updates <= MAX_ROUNDS)
+        cells = sum(len(p.types) * len(p.actions) for p in world.players) * followers.updates * factors[-1]
+        threshold = options.epsilon * Fraction(world.payoff_scale)
+        seeds = max(1, min(options.seeds, MAX_CELLS // cells))
+        return cls(name, path, leader, options, world, followers, readout, threshold, factors, seeds)
 
     @property
     def game(self) -> BayesianGame:
@@ -88,7 +104,7 @@ class Subject:
             self.game,
             own,
             float(self.setting.payoff_scale),
-            self.options.factors if updates is None else (1,),
+            self.factors if updates is None else (1,),
             self.seeds if seeds is None else seeds,
             self.options.rng_seed if rng_seed is None else rng_seed,
         )
@@ -125,7 +141,7 @@ class Subject:
             "options": {
                 "epsilon": number_text(options.epsilon),
                 "seeds": self.seeds,
-                "factors": list(options.factors),
+                "factors": list(self.factors),
                 "rng_seed": options.rng_seed,
             },
             "training": leader.training,

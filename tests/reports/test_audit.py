@@ -16,6 +16,7 @@ from spverify.reports.audit import Audit, audit_leader
 from spverify.solvers.bounds import equilibrium_range
 from spverify.trained_leaders.tabulate import inspect_leader
 from spverify.trained_leaders.zoo import list_zoo, zoo_path
+from spverify.verify.errors import LeaderFileError
 from spverify.verify.kernel import check_certificate
 
 from .conftest import PRICES, TRAINING, Outcome
@@ -125,6 +126,30 @@ def test_claims_out_of_reach_are_inconclusive(leader_file: Callable[..., Path]) 
     claims = {"value": {"argmax": 20.0}, "updates": 10**9, "runs": 1, "rng_seed": 0}
     audit = audit_leader(leader_file("vast", "maintain", [0], claims=claims), quick=True)
     assert by_id(audit.to_document())["claim.value.argmax"]["verdict"] == audit.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [
+        ({"followers": {**TRAINING["followers"], "updates": 0}}, "updates"),
+        ({"followers": {**TRAINING["followers"], "updates": 10**9}}, "updates"),
+        ({"followers": {**TRAINING["followers"], "epsilon": 1e-300}}, "epsilon"),
+        ({"followers": {**TRAINING["followers"], "types": "guessed"}}, "types"),
+        ({"readout": "tea leaves"}, "readout"),
+    ],
+)
+def test_a_training_record_that_cannot_be(leader_file: Callable[..., Path], record: dict[str, Any], word: str) -> None:
+    path = leader_file(f"record-{word}", "maintain", [0], training=record)
+    with pytest.raises(LeaderFileError, match=rf"{path.name}: training\.[a-z.]*{word}: expected"):
+        audit_leader(path, quick=True)
+
+
+def test_horizons_out_of_reach_are_inconclusive(leader_file: Callable[..., Path]) -> None:
+    training = {**TRAINING, "followers": {**TRAINING["followers"], "updates": 120_000}}
+    audit = audit_leader(leader_file("slow", "maintain", [0], training=training), quick=True, seeds=1)
+    found = by_id(audit.to_document())
+    assert found["horizon.x1"]["verdict"] == "holds"
+    assert found["horizon.x10"]["verdict"] == audit.verdict == "inconclusive"
 
 
 def test_the_proved_envelope_contains_the_range_at_every_epsilon(good: Audit, leader_file: Callable[..., Path]) -> None:

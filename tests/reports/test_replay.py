@@ -58,7 +58,7 @@ def test_exact_average_agrees_with_the_kernel(types: tuple[int, ...], actions: t
         [rng.integers(-5, 6, shape) for _ in range(n)],
         rng.integers(-5, 6, shape),
     )
-    strategies = [rng.dirichlet(np.ones(a), size=(7, t)) for t, a in zip(types, actions, strict=True)]
+    strategies = [rng.dirichlet(np.full(a, 0.3), size=(200, t)) for t, a in zip(types, actions, strict=True)]
     fast = averaged([on_grid(x) for x in strategies])
     slow = Snapshots.of(strategies).plain
     assert exact_regrets(game.plain, fast) == exact_regrets(game.plain, slow)
