@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,58 @@ def read_json(path: str | Path) -> Any:
 # ---------------------------------------------------------------------------------------------- arrays
 
 
+class DoubleNumerators(Sequence[int]):
+    """The numerators of an array of doubles over a power of two, worked out when asked for: no memory of their own.
+
+    Args:
+        values: a flat view of doubles.
+        exponent: the least binary exponent (as `math.frexp` gives it) of those that are no whole numbers; else 53.
+    """
+
+    def __init__(self, values: memoryview, exponent: int) -> None:
+        self.values = values
+        self.shift = max(0, 53 - exponent)
+
+    @classmethod
+    def of(cls, values: memoryview, where: str) -> DoubleNumerators:
+        """The same, with the exponent found here; NaN and infinities are refused."""
+        exponent = 53
+        for value in values:
+            if not math.isfinite(value):
+                raise FormatError(f"expected a finite number, got {value}", field=where)
+            if value % 1:
+                exponent = min(exponent, math.frexp(value)[1])
+        return cls(values, exponent)
+
+    @property
+    def denominator(self) -> int:
+        """The common denominator, a power of two."""
+        return 1 << self.shift
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, k: Any) -> Any:
+        if isinstance(k, slice):
+            return [self._numerator(value) for value in self.values[k].tolist()]
+        return self._numerator(self.values[k])
+
+    def __iter__(self) -> Iterator[int]:
+        for start in range(0, len(self.values), 1 << 16):
+            yield from self[start : start + (1 << 16)]
+
+    def _numerator(self, value: float) -> int:
+        numerator, denominator = value.as_integer_ratio()
+        return numerator << (self.shift - denominator.bit_length() + 1)
+
+    def texts(self) -> Iterator[str]:
+        """`number_text` of the doubles; they are in lowest terms as they come."""
+        for start in range(0, len(self.values), 1 << 16):
+            for value in self.values[start : start + (1 << 16)].tolist():
+                numerator, denominator = value.as_integer_ratio()
+                yield str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
+
+
 @dataclass(frozen=True)
 class Tensor:
     """An exact array in C order: ``numerators[k] / denominator``; an axis of length 1 broadcasts."""
@@ -206,6 +258,29 @@ class Tensor:
                 cache[value] = show(Fraction(value, self.denominator))
             flat.append(cache[value])
         return nest(flat, self.shape)
+
+    def texts(self) -> Iterator[str]:
+        """`number_text` of the entries, in C order."""
+        if isinstance(self.numerators, DoubleNumerators):
+            yield from self.numerators.texts()
+            return
+        cache: dict[int, str] = {}
+        for value in self.numerators:
+            if value not in cache:
+                if len(cache) > 1 << 16:
+                    cache.clear()
+                cache[value] = number_text(Fraction(value, self.denominator))
+            yield cache[value]
+
+    def canonical(self) -> Iterator[str]:
+        """The canonical JSON text of the nested lists of `texts`, in pieces, so that big arrays need little memory."""
+        width, texts = self.shape[-1], self.texts()
+        sizes = [math.prod(self.shape[k:-1]) for k in range(len(self.shape) - 1)]
+        for row in range(math.prod(self.shape[:-1])):
+            opened = sum(row % size == 0 for size in sizes)
+            closed = sum((row + 1) % size == 0 for size in sizes)
+            cells = '","'.join(islice(texts, width))
+            yield ("," if row else "") + "[" * opened + f'["{cells}"]' + "]" * closed
 
 
 def nest(flat: Sequence[Any], shape: Sequence[int]) -> Any:
@@ -354,30 +429,58 @@ class PlainGame:
 
     def document(self, show: Callable[[Fraction], Any] = number_json) -> dict[str, Any]:
         """The ``spverify-game`` document of this game."""
+        out = self._frame()
+        out["prior"] = self.prior.nested(show)
+        out["payoffs"] = [payoff.nested(show) for payoff in self.payoffs]
+        if self.leader is not None:
+            out["leader"] = self.leader.nested(show)
+        return out
+
+    def _frame(self) -> dict[str, Any]:
+        """The document without its arrays of numbers."""
         out: dict[str, Any] = {
             "format": "spverify-game",
             "version": 1,
             "name": self.name,
             "players": [{"name": p, "types": list(t), "actions": list(a)} for p, t, a in self.players],
-            "prior": self.prior.nested(show),
-            "payoffs": [payoff.nested(show) for payoff in self.payoffs],
         }
-        if self.leader is not None:
-            out["leader"] = self.leader.nested(show)
         if not all(all(map(all, mask)) for mask in self.feasible):
             out["feasible"] = [[list(row) for row in mask] for mask in self.feasible]
         return out
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the canonical content: sorted keys, rationals in lowest terms as text."""
-        return digest(self.document(number_text))
+        """Digest of the canonical content: sorted keys, rationals in lowest terms as text.
+
+        The same as `digest` of ``document(number_text)``, without building that document.
+        """
+        out = hashlib.sha256()
+        head = {k: v for k, v in self._frame().items() if k < "leader"}
+        out.update(_canonical_text(head)[:-1].encode("ascii"))
+        if self.leader is not None:
+            out.update(b',"leader":')
+            for piece in self.leader.canonical():
+                out.update(piece.encode("ascii"))
+        out.update(f',"name":{_canonical_text(self.name)},"payoffs":['.encode("ascii"))
+        for i, payoff in enumerate(self.payoffs):
+            out.update(b"," if i else b"")
+            for piece in payoff.canonical():
+                out.update(piece.encode("ascii"))
+        players = _canonical_text(self._frame()["players"])
+        out.update(f'],"players":{players},"prior":'.encode("ascii"))
+        for piece in self.prior.canonical():
+            out.update(piece.encode("ascii"))
+        out.update(b',"version":1}')
+        return out.hexdigest()
 
 
 def digest(document: object) -> str:
     """sha256 of a document's canonical JSON text."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(_canonical_text(document).encode("ascii")).hexdigest()
+
+
+def _canonical_text(document: object) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 GAME_KEYS = (("name", "players", "prior", "payoffs"), ("leader", "feasible"))
@@ -479,7 +582,8 @@ class PlainPlay:
 
     Attributes:
         kind: ``conditional``, ``plan``, ``mixture`` or ``log``.
-        sigma: conditional: axes (types.., actions..).
+        sigma: conditional, given in full: axes (types.., actions..).
+        cells: conditional, given by its support: (joint types, joint action, probability).
         weights: plan, mixture: one exact weight a profile or snapshot, summing to 1.
         profiles: plan: for each profile and player the action at each own type.
         strategies: mixture: for each player axes (snapshot, own type, action).
@@ -489,6 +593,7 @@ class PlainPlay:
 
     kind: str
     sigma: Tensor | None = None
+    cells: tuple[tuple[tuple[int, ...], tuple[int, ...], Fraction], ...] = ()
     weights: tuple[Fraction, ...] = ()
     profiles: tuple[tuple[tuple[int, ...], ...], ...] = ()
     strategies: tuple[Tensor, ...] = ()
@@ -542,7 +647,7 @@ def parse_play(document: object, game: PlainGame) -> PlainPlay:
         raise FormatError(f'expected an object with "format": "spverify-play", got {_show(document)}')
     kind = document.get("kind")
     keys: Mapping[str, tuple[str, ...]] = {
-        "conditional": ("kind", "sigma"),
+        "conditional": ("kind", "cells" if "cells" in document else "sigma"),
         "plan": ("kind", "profiles"),
         "mixture": ("kind", "weights", "strategies"),
         "log": ("kind", "rounds"),
@@ -553,7 +658,37 @@ def parse_play(document: object, game: PlainGame) -> PlainPlay:
     return {"conditional": _conditional, "plan": _plan, "mixture": _mixture, "log": _log}[str(kind)](doc, game)
 
 
+def _sparse(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
+    """A conditional play by its support; joint types of probability 0 may be left out altogether."""
+    if not isinstance(doc["cells"], (list, tuple)) or not doc["cells"]:
+        raise PlayError("expected a non-empty list of [[types..], [actions..], probability]", field="cells")
+    rows: dict[tuple[int, ...], dict[tuple[int, ...], object]] = {}
+    for k, item in enumerate(doc["cells"]):
+        where = f"cells[{k}]"
+        if not isinstance(item, (list, tuple)) or len(item) != 3:
+            raise PlayError("expected [[types..], [actions..], probability]", field=where)
+        types, actions = _check_cell(item[0], item[1], game, where)
+        row = rows.setdefault(types, {})
+        if actions in row:
+            raise PlayError("repeats a cell", field=where)
+        row[actions] = item[2]
+    cells: list[tuple[tuple[int, ...], tuple[int, ...], Fraction]] = []
+    change = Fraction(0)
+    for types in product(*map(range, game.type_shape)):
+        if types in rows:
+            exact, moved = exact_row(list(rows[types].values()), f"cells of types {list(types)}")
+            change = max(change, moved)
+            cells += [(types, a, mass) for a, mass in zip(rows[types], exact, strict=True) if mass]
+        elif game.prior.numerators[sum(t * s for t, s in zip(types, game.prior.strides, strict=True))]:
+            raise PlayError(
+                f"expected cells for the types {list(types)}, which have positive probability", field="cells"
+            )
+    return PlainPlay("conditional", cells=tuple(cells), largest_change=change)
+
+
 def _conditional(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
+    if "cells" in doc:
+        return _sparse(doc, game)
     axes = game.type_shape + game.action_shape
     shape, flat = flatten(doc["sigma"], len(axes), "sigma")
     if shape != axes:
@@ -645,25 +780,38 @@ def _mixture(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
 def _log(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
     if not isinstance(doc["rounds"], (list, tuple)) or not doc["rounds"]:
         raise PlayError("expected a non-empty list of rounds", field="rounds")
-    rounds = []
-    for k, item in enumerate(doc["rounds"]):
-        where = f"rounds[{k}]"
-        if not isinstance(item, (list, tuple)) or len(item) != 2:
-            raise PlayError("expected [[types..], [actions..]]", field=where)
-        types, actions = item
-        for part, name in ((types, "types"), (actions, "actions")):
-            if not isinstance(part, (list, tuple)) or len(part) != game.n:
-                raise PlayError(f"expected {game.n} {name}, one a player", field=where)
-        for i, t in enumerate(types):
-            if isinstance(t, bool) or not isinstance(t, int) or not 0 <= t < game.type_shape[i]:
-                upper = game.type_shape[i] - 1
-                raise PlayError(f"expected a type index from 0 to {upper}, got {_show(t)}", field=f"{where}[0][{i}]")
-            _check_action(actions[i], game, i, t, f"{where}[1][{i}]")
-        index = sum(t * stride for t, stride in zip(types, game.prior.strides, strict=True))
-        if game.prior.numerators[index] == 0:
-            raise PlayError("these types have probability 0 under the prior", field=where)
-        rounds.append((tuple(types), tuple(actions)))
+    rounds = [check_round(item, game, f"rounds[{k}]") for k, item in enumerate(doc["rounds"])]
     return PlainPlay("log", rounds=tuple(rounds))
+
+
+def check_round(item: object, game: PlainGame, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """One round of a log, ``[[types..], [actions..]]``, as tuples; refused where it does not fit the game.
+
+    Raises:
+        PlayError: with the field ``where``, what was expected, and what was found.
+    """
+    if not isinstance(item, (list, tuple)) or len(item) != 2:
+        raise PlayError("expected [[types..], [actions..]]", field=where)
+    types, actions = _check_cell(item[0], item[1], game, where)
+    index = sum(t * stride for t, stride in zip(types, game.prior.strides, strict=True))
+    if game.prior.numerators[index] == 0:
+        raise PlayError("these types have probability 0 under the prior", field=where)
+    return types, actions
+
+
+def _check_cell(types: object, actions: object, game: PlainGame, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """A joint type and a joint action that is feasible for it, as tuples."""
+    for part, name in ((types, "types"), (actions, "actions")):
+        if not isinstance(part, (list, tuple)) or len(part) != game.n:
+            raise PlayError(f"expected {game.n} {name}, one a player", field=where)
+    assert isinstance(types, (list, tuple))
+    assert isinstance(actions, (list, tuple))
+    for i, t in enumerate(types):
+        if isinstance(t, bool) or not isinstance(t, int) or not 0 <= t < game.type_shape[i]:
+            upper = game.type_shape[i] - 1
+            raise PlayError(f"expected a type index from 0 to {upper}, got {_show(t)}", field=f"{where}[0][{i}]")
+        _check_action(actions[i], game, i, t, f"{where}[1][{i}]")
+    return tuple(types), tuple(actions)
 
 
 # ---------------------------------------------------------------------------------------------- npz
@@ -684,10 +832,10 @@ class NpzArray:
             raise FormatError(f"expected real or integer numbers, got numpy dtype {self.dtype}", field=where)
         values = array(codes[self.dtype])
         values.frombytes(self.data)
-        cache: dict[float, Fraction] = {}
-        for value in set(values):
-            cache[value] = parse_number(value, where)
-        return tensor((cache[value] for value in values), self.shape)
+        if self.is_float():
+            numerators = DoubleNumerators.of(memoryview(array("d", values)), where)
+            return Tensor(self.shape, numerators, numerators.denominator)
+        return Tensor(self.shape, values.tolist())
 
     def is_float(self) -> bool:
         return self.dtype[1] == "f"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .game import BayesianGame, FloatArray
+from .histories import History, history_regrets, history_value
 from .kernel import exact_regrets, exact_value, marginals, objective_tensor, smallest_set
 from .plain import PlainPlay
 from .play import Play, PlayLog, exact
@@ -141,10 +142,10 @@ class RegretReport:
     largest_change: Fraction
 
 
-def assess(game: BayesianGame, play: Play) -> RegretReport:
+def assess(game: BayesianGame, play: Play | History) -> RegretReport:
     """Regret, gap and the three sums of a play, in floats and exactly (theory T3).
 
-    For a log the prior is the log's own frequencies (theory T6 (i)).
+    For a log, or its counts, the prior is the log's own frequencies (theory T6 (i)).
 
     Raises:
         PlayError: a play that does not fit the game.
@@ -158,9 +159,20 @@ def assess(game: BayesianGame, play: Play) -> RegretReport:
         >>> report.gap_exact, report.per_type_sum[0], report.ex_ante[0]
         (Fraction(1, 4), 0.125, 0.0)
     """
-    plain = exact(play, game)
-    rows = exact_regrets(game.plain, plain)
-    own = _own_weights(game, play)
+    value = None
+    if isinstance(play, (PlayLog, History)):
+        history = play if isinstance(play, History) else History.of(game, play)
+        rows, own = history_regrets(game, history), _frequencies(history)
+        if game.leader is not None:
+            value = history_value(history, objective_tensor(game.plain, "leader"))
+        form = (False, "tc", Fraction(0))
+    else:
+        plain = exact(play, game)
+        rows, own = exact_regrets(game.plain, plain), marginals(game.plain)
+        if game.leader is not None:
+            value = exact_value(game.plain, plain, objective_tensor(game.plain, "leader"))
+        form = (is_product(plain), smallest_set(game.plain, plain), plain.largest_change)
+    product, smallest, change = form
     regrets, per_type, ex_ante = [], [], []
     gap, witness = Fraction(0), None
     for i, table in enumerate(rows):
@@ -173,9 +185,6 @@ def assess(game: BayesianGame, play: Play) -> RegretReport:
             for a, r in enumerate(row):
                 if r is not None and r > gap:
                     gap, witness = r, Witness(i, t, a, float(r))
-    value = None
-    if game.leader is not None:
-        value = exact_value(game.plain, plain, objective_tensor(game.plain, "leader"))
     return RegretReport(
         tuple(regrets),
         float(gap),
@@ -183,11 +192,11 @@ def assess(game: BayesianGame, play: Play) -> RegretReport:
         witness,
         tuple(per_type),
         tuple(ex_ante),
-        sum(ex_ante) if is_product(plain) else None,
+        sum(ex_ante) if product else None,
         None if value is None else float(value),
         value,
-        smallest_set(game.plain, plain),
-        plain.largest_change,
+        smallest,
+        change,
     )
 
 
@@ -196,10 +205,6 @@ def is_product(plain: PlainPlay) -> bool:
     return plain.kind in ("plan", "mixture") and sum(weight > 0 for weight in plain.weights) == 1
 
 
-def _own_weights(game: BayesianGame, play: Play) -> list[list[Fraction]]:
-    """p_i(t_i) exactly: under the prior, or for a log under its own frequencies."""
-    if isinstance(play, PlayLog):
-        total = len(play.types)
-        counts = [np.bincount(play.types[:, i], minlength=k) for i, k in enumerate(game.type_shape)]
-        return [[Fraction(int(c), total) for c in row] for row in counts]
-    return marginals(game.plain)
+def _frequencies(history: History) -> list[list[Fraction]]:
+    """How often each own type occurs in a log, as exact frequencies."""
+    return [[Fraction(int(c), history.rounds) for c in history.visits(i)] for i in range(history.n_players)]

@@ -1,11 +1,10 @@
-"""Readers and writers for games and plays: JSON, npz, and CSV logs (docs/formats.md).
+"""Readers and writers for games and plays: JSON, npz, and logs as CSV or Parquet (docs/formats.md).
 
-Reading is strict and exact (`plain.py`); errors name the file and the field. Writing is atomic.
+Reading is strict and exact (`plain.py`, logs in `logs.py`); errors name the file and the field. Writing is atomic.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PlayError, SpverifyError, UnreadableError, UsageError
+from ..errors import PlayError, SpverifyError, UsageError
 from ..game import BayesianGame
-from ..plain import parse_json, parse_play, read_bytes, read_json, read_npz, read_plain_game
-from ..play import ConditionalPlay, PlanPlay, Play, PlayLog, play_of
+from ..plain import parse_json, parse_play, read_json, read_npz, read_plain_game
+from ..play import ConditionalPlay, PlanPlay, Play, PlayLog, SparsePlay, play_of
 from .atomic import write_atomic
+from .logs import log_of_document, npz_is_log, read_log, write_log
 
 __all__ = ["dump_json", "read_game", "read_json", "read_play", "write_atomic", "write_game", "write_play"]
 
@@ -71,7 +71,7 @@ def _npz_bytes(arrays: dict[str, Any]) -> bytes:
 
 
 def read_play(path: str | Path, game: BayesianGame) -> Play:
-    """A play for a game from ``*.play.json``, ``.npz`` (same names), or a CSV log with columns type_0.., action_0...
+    """A play for a game from ``*.play.json``, ``.npz`` (same names), or a log as ``.csv`` or ``.parquet``.
 
     The returned play is validated against the game.
 
@@ -79,28 +79,22 @@ def read_play(path: str | Path, game: BayesianGame) -> Play:
         SpverifyError: naming file, field, what was expected and what was found.
     """
     try:
-        if str(path).endswith(".csv"):
-            document = _csv_document(path, game)
-        elif str(path).endswith(".npz"):
-            document = _npz_play_document(path, game)
-        else:
-            document = read_json(path)
+        if str(path).endswith((".csv", ".parquet")) or (str(path).endswith(".npz") and npz_is_log(path)):
+            return read_log(path, game)
+        document = _npz_play_document(path, game) if str(path).endswith(".npz") else read_json(path)
+        if isinstance(document, dict) and document.get("kind") == "log":
+            return log_of_document(document, game)
         return play_of(parse_play(document, game.plain), game)
     except SpverifyError as error:
         raise error.at(path) from None
 
 
 def write_play(play: Play, path: str | Path) -> None:
-    """Writes a play as JSON, a log also as CSV, arrays also as ``.npz``."""
-    if str(path).endswith(".csv"):
+    """Writes a play as JSON, a log also as CSV or Parquet, arrays also as ``.npz``."""
+    if str(path).endswith((".csv", ".parquet")):
         if not isinstance(play, PlayLog):
-            raise UsageError("only a log can be written as CSV", path=path)
-        n = play.types.shape[1]
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([f"type_{i}" for i in range(n)] + [f"action_{i}" for i in range(n)])
-        writer.writerows(np.hstack([play.types, play.actions]).tolist())
-        write_atomic(path, out.getvalue())
+            raise UsageError("only a log can be written as CSV or Parquet", path=path)
+        write_log(play, path)
     elif str(path).endswith(".npz"):
         write_atomic(path, _npz_bytes(_npz_play_arrays(play)))
     else:
@@ -115,6 +109,8 @@ def _npz_play_arrays(play: Play) -> dict[str, Any]:
         return {**arrays, "sigma": np.asarray(play.sigma, dtype=float)}
     if isinstance(play, PlayLog):
         return {**arrays, "types": play.types, "actions": play.actions}
+    if isinstance(play, SparsePlay):
+        raise UsageError("a play given by its cells is written as JSON")
     arrays["weights"] = np.array([float(weight) for weight in play.weights])
     kinds = int if isinstance(play, PlanPlay) else float
     return {
@@ -132,12 +128,11 @@ def _npz_play_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
     players = range(game.n_players)
     expected = {
         "conditional": ["sigma"],
-        "log": ["types", "actions"],
         "plan": ["weights", *(f"strategies_{i}" for i in players)],
         "mixture": ["weights", *(f"strategies_{i}" for i in players)],
     }
     if kind not in expected:
-        raise PlayError(f"expected one of {', '.join(expected)}", field="meta.kind")
+        raise PlayError(f"expected one of {', '.join(expected)} and log", field="meta.kind")
     for name in {*expected[kind], *arrays} - {"meta"}:
         if name not in expected[kind] or name not in arrays:
             raise PlayError("unknown array" if name in arrays else "is missing", field=name)
@@ -149,11 +144,6 @@ def _npz_play_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
 
     if kind == "conditional":
         return {**document, "sigma": nested("sigma")}
-    if kind == "log":
-        return {
-            **document,
-            "rounds": [list(pair) for pair in zip(nested("types"), nested("actions"), strict=True)],
-        }
     strategies = [nested(f"strategies_{i}") for i in players]
     if kind == "mixture":
         return {**document, "weights": nested("weights"), "strategies": strategies}
@@ -162,27 +152,3 @@ def _npz_play_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
         raise PlayError(f"expected {len(weights)} profiles for each player", field="strategies")
     profiles = [{"weight": w, "strategies": [rows[k] for rows in strategies]} for k, w in enumerate(weights)]
     return {**document, "profiles": profiles}
-
-
-def _csv_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnreadableError("expected CSV text in UTF-8, found bytes that are not text") from None
-    rows = list(csv.reader(io.StringIO(text)))
-    n = game.n_players
-    header = [f"type_{i}" for i in range(n)] + [f"action_{i}" for i in range(n)]
-    if not rows or [name.strip() for name in rows[0]] != header:
-        raise PlayError(f"expected the columns {','.join(header)}", field="line 1")
-    rounds = []
-    for k, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
-        if len(row) != 2 * n:
-            raise PlayError(f"expected {2 * n} numbers, got {len(row)}", field=f"line {k}")
-        try:
-            numbers = [int(cell) for cell in row]
-        except ValueError:
-            raise PlayError(f"expected whole numbers, got {','.join(row)[:40]!r}", field=f"line {k}") from None
-        rounds.append([numbers[:n], numbers[n:]])
-    return {"format": "spverify-play", "version": 1, "kind": "log", "rounds": rounds}

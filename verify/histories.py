@@ -1,0 +1,305 @@
+"""What a play log adds up to: how often each joint type met each joint action, and what follows exactly from that.
+
+Regrets, gap and leader value of a log depend on its counts alone (theory T6 (i)), and counts are whole numbers, so the
+results are exact rationals at the price of a few array passes, however long the log. A `History` holds the counts in
+blocks of rounds that double in length, which is also all that the intervals of `confidence.py` need; it is built from
+a log in memory or from chunks of one that is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import BudgetError, PlayError
+from .game import BayesianGame, FloatArray
+from .plain import Tensor, check_round
+from .play import IntArray, PlayLog
+
+CHUNK_ROUNDS = 1 << 18
+MAX_DENSE_CELLS = 1 << 22
+MAX_CELLS = 1 << 62
+
+ExactRegrets = list[list[list[Fraction | None]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How often cells occur: ascending flat numbers of (types.., actions..) cells, C order, and their counts."""
+
+    cells: IntArray
+    times: IntArray
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds counted."""
+        return int(self.times.sum())
+
+    def __add__(self, other: Counts) -> Counts:
+        cells, inverse = np.unique(np.concatenate((self.cells, other.cells)), return_inverse=True)
+        times = np.zeros(len(cells), dtype=np.int64)
+        np.add.at(times, inverse, np.concatenate((self.times, other.times)))
+        return Counts(cells, times)
+
+
+NOTHING = Counts(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The counts of a log of T rounds.
+
+    Attributes:
+        shape: axes (types.., actions..) of the game.
+        blocks: counts of rounds [0, 1), [1, 2), [2, 4), [4, 8), ..; the last block may be short.
+
+    Example:
+        >>> from spverify.verify.game import BayesianGame
+        >>> game = BayesianGame([1], [[["1/3", 1]]])
+        >>> history = History.of(game, PlayLog([[0]] * 3, [[0], [1], [0]]))
+        >>> history.rounds, history_regrets(game, history)
+        (3, [[[Fraction(-2, 9), Fraction(4, 9)]]])
+    """
+
+    shape: tuple[int, ...]
+    blocks: tuple[Counts, ...]
+
+    @cached_property
+    def total(self) -> Counts:
+        """Counts of all rounds together."""
+        out = NOTHING
+        for block in self.blocks:
+            out = out + block
+        return out
+
+    @property
+    def rounds(self) -> int:
+        """T."""
+        return sum(block.rounds for block in self.blocks)
+
+    @property
+    def n_players(self) -> int:
+        """Number of followers."""
+        return len(self.shape) // 2
+
+    def visits(self, i: int) -> IntArray:
+        """How often each own type of player i occurs, shape (|T_i|,)."""
+        own = np.unravel_index(self.total.cells, self.shape)[i]
+        out = np.zeros(self.shape[i], dtype=np.int64)
+        np.add.at(out, own, self.total.times)
+        return out
+
+    @classmethod
+    def of(cls, game: BayesianGame, log: PlayLog) -> History:
+        """The counts of a log, checked against its game.
+
+        Raises:
+            PlayError: indices out of range, actions that are not feasible, types of probability 0; naming the round.
+        """
+        return cls.stream(game, [(log.types, log.actions)])
+
+    @classmethod
+    def stream(cls, game: BayesianGame, chunks: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]) -> History:
+        """The counts of a log that comes in chunks (types (t, n), actions (t, n)); memory does not grow with T.
+
+        Raises:
+            PlayError: as in `of`; also when there is no round at all.
+            BudgetError: a game with more than 2^62 cells.
+        """
+        if math.prod(game.shape) > MAX_CELLS:
+            raise BudgetError("the game has more than 2^62 cells, which is more than are numbered here")
+        blocks: list[Counts] = []
+        start = 0
+        for types, actions in chunks:
+            arrays = np.asarray(types), np.asarray(actions)
+            if not arrays[0].ndim == arrays[1].ndim == 2 or {a.shape[1] for a in arrays} != {game.n_players}:
+                raise PlayError(f"expected {game.n_players} types and {game.n_players} actions a round", field="rounds")
+            for low, high in _pieces(start, start + len(arrays[0])):
+                part = tuple(array[low - start : high - start] for array in arrays)
+                counts = _count(game, part[0], part[1], low)
+                block = (low).bit_length()
+                if block == len(blocks):
+                    blocks.append(counts)
+                else:
+                    blocks[block] = blocks[block] + counts
+            start += len(arrays[0])
+        if not start:
+            raise PlayError("expected a non-empty list of rounds", field="rounds")
+        return cls(game.shape, tuple(blocks))
+
+
+def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Short runs of rounds, none of which crosses a power of two."""
+    while start < stop:
+        edge = 1 << start.bit_length()
+        end = min(stop, start + CHUNK_ROUNDS, edge)
+        yield start, end
+        start = end
+
+
+def _count(game: BayesianGame, types: npt.NDArray, actions: npt.NDArray, first: int) -> Counts:
+    """Counts of a few rounds; ``first`` is the number of the first of them, for messages."""
+    n = game.n_players
+    columns = [types[:, i] for i in range(n)] + [actions[:, i] for i in range(n)]
+    flat = np.zeros(len(types), dtype=np.int64)
+    for column, length in zip(columns, game.shape, strict=True):
+        if column.min() < 0 or column.max() >= length:
+            _refuse(game, types, actions, first)
+        flat *= length
+        flat += column
+    size = math.prod(game.shape)
+    if size <= max(4 * len(flat), 1 << 12) and size <= MAX_DENSE_CELLS:
+        dense = np.bincount(flat, minlength=size)
+        cells = np.flatnonzero(dense)
+        times = dense[cells]
+    else:
+        cells, times = np.unique(flat, return_counts=True)
+    index = np.unravel_index(cells, game.shape)
+    allowed = game.prior[index[:n]] > 0
+    for mask, t, a in zip(game.feasible, index[:n], index[n:], strict=True):
+        allowed &= mask[t, a]
+    if not allowed.all():
+        _refuse(game, types, actions, first)
+    return Counts(cells, times)
+
+
+def _refuse(game: BayesianGame, types: npt.NDArray, actions: npt.NDArray, first: int) -> None:
+    """Say of the first bad round what the exact reader would say."""
+    for k, (t, a) in enumerate(zip(types.tolist(), actions.tolist(), strict=True)):
+        check_round([t, a], game.plain, f"rounds[{first + k}]")
+
+
+# ------------------------------------------------------------------------------------------ sums over deviations
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """Counts from one player's side: rows are what it faced (own type, others' types and actions) and met.
+
+    Attributes:
+        times: how often it met the row with each own action, shape (rows, |A_i|).
+        places: where its payoff for each own action stands in the flat payoff array, shape (rows, |A_i|).
+        types: own types that occur, ascending.
+        starts: first row of each of them.
+    """
+
+    times: IntArray
+    places: IntArray
+    types: IntArray
+    starts: IntArray
+
+    def by_type(self, values: npt.NDArray) -> npt.NDArray:
+        """Sums over the rows of each own type that occurs, axis 0."""
+        return np.add.reduceat(values, self.starts, axis=0)
+
+
+def grouped(shape: tuple[int, ...], counts: Counts, i: int, payoff_shape: tuple[int, ...]) -> Grouped:
+    """The counts from player i's side; ``payoff_shape`` broadcasts to ``shape``."""
+    n = len(shape) // 2
+    index = np.unravel_index(counts.cells, shape)
+    order = [i, *(k for k in range(2 * n) if k not in (i, n + i))]
+    keys = np.zeros(len(counts.cells), dtype=np.int64)
+    base = np.zeros(len(counts.cells), dtype=np.int64)
+    strides = _strides(payoff_shape)
+    for k in order:
+        keys = keys * shape[k] + index[k]
+        base += index[k] * strides[k]
+    rows, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    times = np.zeros((len(rows), shape[n + i]), dtype=np.int64)
+    times[inverse, index[n + i]] = counts.times
+    places = base[first][:, None] + np.arange(shape[n + i]) * strides[n + i]
+    types, starts = np.unique(index[i][first], return_index=True)
+    return Grouped(times, places, types, starts)
+
+
+def _strides(shape: tuple[int, ...]) -> list[int]:
+    """Steps in elements, 0 on axes of length 1."""
+    out, step = [], 1
+    for length in reversed(shape):
+        out.append(0 if length == 1 else step)
+        step *= length
+    return out[::-1]
+
+
+def _limbs(values: Tensor, rounds: int) -> tuple[list[IntArray], int]:
+    """Numerators in digits of a base 2^b, lowest first (the highest is signed), with rounds x 2^b below 2^62.
+
+    So a sum of ``rounds`` digits never leaves 64 bits, and exact sums are array passes, one for each digit.
+    """
+    bits = 61 - rounds.bit_length()
+    if bits < 8:
+        raise BudgetError(f"a log of {rounds} rounds is longer than is summed exactly")
+    rest = np.array(values.numerators, dtype=object)
+    limbs = []
+    while True:
+        largest = max((abs(value) for value in values.numerators), default=0) >> (bits * len(limbs))
+        if largest < 1 << bits:
+            limbs.append(rest.astype(np.int64))
+            return limbs, bits
+        limbs.append((rest & ((1 << bits) - 1)).astype(np.int64))
+        rest = rest >> bits
+
+
+def history_regrets(game: BayesianGame, history: History) -> ExactRegrets:
+    """Interim regrets of the log under its own frequencies, exactly (theory T3, T6 (i)).
+
+    Returns:
+        For each player, own type and deviation the regret in payoff units; None where the type does not occur or the
+        deviation is not feasible.
+    """
+    out: ExactRegrets = []
+    for i, payoff in enumerate(game.plain.payoffs):
+        width = game.action_shape[i]
+        table: list[list[Fraction | None]] = [[None] * width for _ in range(game.type_shape[i])]
+        side = grouped(history.shape, history.total, i, payoff.shape)
+        met = side.times.sum(axis=1)
+        visits = side.by_type(met)
+        limbs, bits = _limbs(payoff, history.rounds)
+        gains = np.zeros((len(side.types), width), dtype=object)
+        for k, limb in enumerate(limbs):
+            here = limb[side.places]
+            deviated = side.by_type(met[:, None] * here)
+            played = side.by_type((side.times * here).sum(axis=1))
+            gains += (deviated.astype(object) - played.astype(object)[:, None]) << (bits * k)
+        for row, t in enumerate(side.types.tolist()):
+            for a in np.flatnonzero(game.feasible[i][t]).tolist():
+                table[t][a] = Fraction(int(gains[row, a]), int(visits[row]) * payoff.denominator)
+        out.append(table)
+    return out
+
+
+def history_value(history: History, objective: Tensor) -> Fraction:
+    """Average over rounds of an objective with axes (types.., actions..) that may broadcast, exactly, payoff units."""
+    index = np.unravel_index(history.total.cells, history.shape)
+    places = sum(k * step for k, step in zip(index, _strides(objective.shape), strict=True))
+    limbs, bits = _limbs(objective, history.rounds)
+    total = sum(int((history.total.times * limb[places]).sum()) << (bits * k) for k, limb in enumerate(limbs))
+    return Fraction(total, history.rounds * objective.denominator)
+
+
+def gain_sums(game: BayesianGame, counts: Counts, i: int) -> tuple[FloatArray, FloatArray]:
+    """Sums over rounds of X and of X^2 for each row of player i, shape (|T_i|, |A_i|), payoff units.
+
+    X is 1{own type} [u_i(types, a', a_-i) - u_i(types, a)], as in theory T6.
+    """
+    shape = (game.type_shape[i], game.action_shape[i])
+    sums, squares = np.zeros(shape), np.zeros(shape)
+    if not len(counts.cells):
+        return sums, squares
+    payoff = game.payoffs[i]
+    side = grouped(game.shape, counts, i, payoff.shape)
+    worth = payoff.ravel()[side.places]
+    # Gains do not change when a row's payoffs move together; centred rows keep small gains among large payoffs exact.
+    worth = worth - worth[:, :1]
+    met = side.times.sum(axis=1)[:, None]
+    played = (side.times * worth).sum(axis=1, keepdims=True)
+    played_squares = (side.times * worth**2).sum(axis=1, keepdims=True)
+    sums[side.types] = side.by_type(met * worth - played)
+    squares[side.types] = side.by_type(met * worth**2 - 2 * worth * played + played_squares)
+    return sums, squares
