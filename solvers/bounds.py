@@ -38,6 +38,9 @@ PROOF_NODES = 500_000
 NODE_SECONDS, CELL_SECONDS = 5e-6, 3.5e-7
 """What a node of that search costs the kernel: this, and this for each cell of the tables it updates (measured)."""
 
+NS_CELLS = 100_000
+"""Up to here the non-signalling program is written down."""
+
 NS_COLUMNS = 30_000
 """Up to here the non-signalling set is tried where the strategic form cannot be proved."""
 
@@ -206,14 +209,32 @@ def _side(
                 progress("the kernel replays the proof")
             if not court.strategic(found, deadline):
                 court.outside(found, deadline, progress)
+        elif which == "tc" or alike:
+            found = search_cells(problem, signalling=True, deadline=deadline, progress=progress)
+            court.multipliers(found)
         else:
-            found = search_cells(problem, signalling=which != "ns" or alike, deadline=deadline, progress=progress)
+            found = _non_signalling(problem, deadline, pool, progress)
             court.multipliers(found)
     except KeyboardInterrupt:
         found.method += ", interrupted"
     certificate = court.outer()
     inner, gap = court.inner([_as_set(play, game, which) for play in found.plays])
     return Side(certificate.value, inner.value if inner else None, gap, certificate, inner, found.method.strip(", "))
+
+
+def _non_signalling(problem: Problem, deadline: float, pool: PlanPool, progress: Progress | None) -> Proposal:
+    """The non-signalling program; where it is too large or slow, the sets on either side of it."""
+    start, found = monotonic(), Proposal()
+    if int(np.prod(problem.game.shape)) <= NS_CELLS:
+        whole = start + 0.7 * (deadline - start)
+        found = search_cells(problem, signalling=False, deadline=whole, progress=progress)
+        if found.proofs:
+            return found
+    outer = search_cells(problem, signalling=True, deadline=0.5 * (monotonic() + deadline), progress=progress)
+    inner = search_plans(problem, deadline=deadline, pool=pool, progress=progress)
+    words = [found.method, f"bound from the type-conditional set ({outer.method})"]
+    words.append(f"play from the strategic form ({inner.method})")
+    return Proposal(outer.proofs, inner.plays, "; ".join(word for word in words if word))
 
 
 def _as_set(play: Play, game: BayesianGame, which: str) -> Play:

@@ -18,7 +18,7 @@ from ..verify.game import BayesianGame, FloatArray
 from ..verify.plain import grid_row, tensor
 from ..verify.play import ConditionalPlay, PlanPlay, Play
 from ..verify.regret import dual_payoff
-from .arrays import IntArray, Problem
+from .arrays import Columns, IntArray, Problem
 from .linear import GAP, Program, Vertex, exact_vertex, generate
 from .plans import alternate, best_profile, masked, plan_columns, random_profiles, unpack
 from .polytope import CellProgram, cells_of, round_non_signalling
@@ -67,7 +67,10 @@ def search_cells(problem: Problem, *, signalling: bool, deadline: float, progres
     game = problem.game
     program = CellProgram(game, problem.rows, problem.n_regrets, signalling=signalling)
     cells = cells_of(game, everywhere=not signalling)
-    columns = lambda keys: program.columns(problem.arrays, keys[:, 0])  # noqa: E731
+
+    def columns(keys: IntArray) -> Columns:
+        return program.columns(problem.arrays, keys[:, 0])
+
     out = Proposal()
     if len(cells) <= DIRECT_COLUMNS or not signalling:
         out.method = f"one linear program over {len(cells)} cells"
@@ -81,7 +84,7 @@ def search_cells(problem: Problem, *, signalling: bool, deadline: float, progres
         solution = whole.solve(deadline - monotonic())
         duals = solution.duals if solution else None
     else:
-        oracle = _CellOracle(problem, program, cells)
+        oracle = _CellOracle(problem, program)
         found = generate(problem.bounds, program.n_masses, oracle.first(), columns, oracle, deadline, progress)
         solution, keys, duals = found.solution, found.keys, found.duals
         out.method = f"column generation over {len(cells)} cells, {len(keys)} used"
@@ -111,7 +114,7 @@ def search_cells(problem: Problem, *, signalling: bool, deadline: float, progres
 class _CellOracle:
     """Prices all cells at once by contraction and offers the best few of each joint type."""
 
-    def __init__(self, problem: Problem, program: CellProgram, cells: IntArray, each: int = 6) -> None:
+    def __init__(self, problem: Problem, program: CellProgram, each: int = 6) -> None:
         self.problem, self.each = problem, each
         game = problem.game
         self.live = np.flatnonzero(game.prior.ravel() > 0)
@@ -210,7 +213,10 @@ def search_plans(problem: Problem, *, deadline: float, pool: PlanPool, progress:
     """Best distribution over pure strategy profiles, by column generation with exact pricing."""
     game = problem.game
     oracle = _PlanOracle(problem, deadline)
-    columns = lambda keys: plan_columns(problem.arrays, problem.rows, problem.n_regrets, keys)  # noqa: E731
+
+    def columns(keys: IntArray) -> Columns:
+        return plan_columns(problem.arrays, problem.rows, problem.n_regrets, keys)
+
     first = oracle.first() if pool.keys is None else np.concatenate([pool.keys, oracle.first()])
     first = np.unique(first, axis=0)
     found = generate(problem.bounds, 1, first, columns, oracle, deadline, progress)
