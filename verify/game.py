@@ -9,7 +9,6 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -17,10 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import FormatError, GameError, UsageError
-from .plain import PlainGame, Tensor, normalised_prior, parse_game, tensor
+from .plain import DoubleNumerators, PlainGame, Tensor, normalised_prior, parse_game
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+
+
+IN_MEMORY = 1 << 18
+"""Up to this many numbers the exact form of an array of doubles is kept in memory: about 50 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,18 @@ class Player:
 
 
 def tensor_of(values: np.ndarray) -> Tensor:
-    """The exact Tensor of a float or integer array; a double is itself."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    exact = tensor((Fraction(value) for value in distinct.tolist()), distinct.shape)
-    return Tensor(values.shape, [exact.numerators[k] for k in inverse.ravel().tolist()], exact.denominator)
+    """The exact Tensor of a float or integer array; a double is itself. Big ones are not copied."""
+    flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
+    _, exponents = np.frexp(flat[flat != np.rint(flat)])
+    numerators = DoubleNumerators(flat.data, int(exponents.min(initial=53)))
+    known = list(numerators) if len(numerators) <= IN_MEMORY else numerators
+    return Tensor(values.shape, known, numerators.denominator)
 
 
 def array_of(exact: Tensor) -> FloatArray:
     """The nearest doubles of an exact array."""
+    if isinstance(exact.numerators, DoubleNumerators):
+        return np.frombuffer(exact.numerators.values).reshape(exact.shape)
     cache = {value: value / exact.denominator for value in set(exact.numerators)}
     return np.array([cache[value] for value in exact.numerators], dtype=np.float64).reshape(exact.shape)
 

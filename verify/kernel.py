@@ -132,6 +132,11 @@ def conditional_cells(game: PlainGame, play: PlainPlay) -> tuple[Cells, int, dic
         for (types, actions), count in counts.items():
             cells.setdefault(types, []).append((actions, count * (denominator // weights[types])))
         return cells, denominator, weights, len(play.rounds)
+    if play.kind == "conditional" and play.sigma is None:
+        denominator = math.lcm(*(chance.denominator for *_, chance in play.cells))
+        for types, actions, chance in play.cells:
+            cells.setdefault(types, []).append((actions, int(chance * denominator)))
+        return cells, denominator, weights, weight_denominator
     if play.kind == "conditional":
         assert play.sigma is not None
         for types in weights:
@@ -238,7 +243,9 @@ def is_non_signalling(game: PlainGame, play: PlainPlay) -> bool:
         return True
     if play.kind == "log":
         return False
-    cells, _, _, _ = conditional_cells(game, play)
+    cells, _, weights, _ = conditional_cells(game, play)
+    if len(cells) < len(weights):
+        return False  # nothing is said at some types of probability 0, where the marginals count as well
     for j in range(game.n):
         seen: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}
         for types, row in cells.items():

@@ -42,6 +42,33 @@ class ConditionalPlay:
 
 
 @dataclass(frozen=True, eq=False)
+class SparsePlay:
+    """A conditional play by its support, for games too big to write sigma out.
+
+    Args:
+        cells: (joint types, joint action, probability) with positive probability; those of one joint type sum to 1.
+            Joint types of probability 0 may be left out.
+    """
+
+    cells: Sequence[tuple[Sequence[int], Sequence[int], Any]]
+    kind: ClassVar[str] = "conditional"
+
+    def conditional(self, game: BayesianGame) -> FloatArray:
+        """sigma(a | types), axes (types.., actions..); 0 at joint types that were left out."""
+        out = np.zeros(game.shape)
+        for types, actions, mass in self.cells:
+            out[(*types, *actions)] = float(Fraction(mass))
+        return out
+
+    def to_document(self) -> dict[str, Any]:
+        """The ``spverify-play`` document."""
+        cells = [
+            [[int(t) for t in types], [int(a) for a in actions], _json(mass)] for types, actions, mass in self.cells
+        ]
+        return {"format": "spverify-play", "version": 1, "kind": self.kind, "cells": cells}
+
+
+@dataclass(frozen=True, eq=False)
 class PlanPlay:
     """A sparse distribution over pure strategy profiles.
 
@@ -158,7 +185,7 @@ class PlayLog:
         return {"format": "spverify-play", "version": 1, "kind": self.kind, "rounds": rounds}
 
 
-Play = ConditionalPlay | PlanPlay | MixturePlay | PlayLog
+Play = ConditionalPlay | SparsePlay | PlanPlay | MixturePlay | PlayLog
 
 
 def exact(play: Play, game: BayesianGame) -> PlainPlay:
@@ -172,6 +199,8 @@ def exact(play: Play, game: BayesianGame) -> PlainPlay:
 
 def play_of(plain: PlainPlay, game: BayesianGame) -> Play:
     """The play of exact data that was validated already."""
+    if plain.kind == "conditional" and plain.sigma is None:
+        return SparsePlay(plain.cells)
     if plain.kind == "conditional":
         assert plain.sigma is not None
         return ConditionalPlay(plain.sigma.nested(lambda value: value))
