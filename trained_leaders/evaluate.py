@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..verify.regret import interim_regrets, objective_value
 from .hyper import Hyper
 from .pomdp import Episodes, StackelbergPOMDP
-from .responses import READOUTS, play_all_cells, robust_scores
+from .responses import joint, one_hot, play_all_cells, robust_scores
 from .settings import ExactRows, Followers, Setting, exact_rows, rows_as_text, table_rows
 
 
@@ -100,20 +100,20 @@ def evaluate_rows(
 ) -> Evaluation:
     """Value and gap of one table for the three readouts, measured by `verify.regret` on its tabulated game."""
     game = setting.tabulate(rows_of(setting, table))
-    played = {}
-    for readout in READOUTS:
-        env = StackelbergPOMDP(setting, followers, readout=readout)
-        frozen = env.run(np.repeat(table[None], runs, axis=0), rng_seed=rng_seed).frozen
+    env = StackelbergPOMDP(setting, followers)
+    episodes = env.run(np.repeat(table[None], runs, axis=0), rng_seed=rng_seed)
+    games = play_all_cells(setting, np.repeat(table[None], runs, axis=0))
+    pure = [one_hot(chosen, width) for chosen, width in zip(episodes.leading, game.action_shape, strict=True)]
+    readings = {
+        "empirical": episodes.average,
+        "last": joint(games, episodes.last),
+        "argmax": joint(games, pure),
+    }
+    value, gap = {}, {}
+    for readout, sigmas in readings.items():
         # Runs often end in the same play, so each distinct one is measured once.
-        distinct, counts = np.unique(frozen.reshape(runs, -1), axis=0, return_counts=True)
+        distinct, counts = np.unique(sigmas.reshape(runs, -1), axis=0, return_counts=True)
         plays = [flat.reshape(game.shape) for flat in distinct]
-        mean = np.average([objective_value(game, sigma) for sigma in plays], weights=counts)
-        worst = max(float(rows.max()) for sigma in plays for rows in interim_regrets(game, sigma))
-        played[readout] = (float(mean), max(0.0, worst))
-    return Evaluation(
-        value={readout: value for readout, (value, _) in played.items()},
-        gap={readout: gap for readout, (_, gap) in played.items()},
-        updates=followers.updates,
-        runs=runs,
-        rng_seed=rng_seed,
-    )
+        value[readout] = float(np.average([objective_value(game, sigma) for sigma in plays], weights=counts))
+        gap[readout] = max(0.0, *(float(r.max()) for sigma in plays for r in interim_regrets(game, sigma)))
+    return Evaluation(value, gap, followers.updates, runs, rng_seed)

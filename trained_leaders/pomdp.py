@@ -44,6 +44,7 @@ class Episodes:
         returns: sum of rewards (gamma = 1), setting's units, shape (B,).
         visited: observations asked in each phase, shape (B, 2, n_obs).
         last: final mixed strategies, (B, |T_i|, |A_i|) for each follower.
+        leading: most weighted actions after the last update, ties to the lowest index, (B, |T_i|) for each follower.
         average: time average of play, shape (B, types.., actions..).
         frozen: sigma(a | types) of the reward phase's readout, same shape.
         gaps: the followers' gap under `frozen` (theory T3), payoff units, shape (B,).
@@ -54,6 +55,7 @@ class Episodes:
     returns: Floats
     visited: NDArray[np.bool_]
     last: tuple[Floats, ...]
+    leading: tuple[NDArray[np.int64], ...]
     average: Floats
     frozen: Floats
     gaps: Floats
@@ -126,6 +128,7 @@ class StackelbergPOMDP:
             returns=returns,
             visited=np.stack(run.visited, axis=1),
             last=tuple(run.learners.strategies()),
+            leading=tuple(run.learners.argmax()),
             average=run.average / self.followers.updates,
             frozen=run.frozen,
             gaps=gaps(run.games(REWARD), run.frozen),

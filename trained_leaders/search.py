@@ -16,7 +16,6 @@ from .evaluate import score_tables
 from .hyper import Hyper
 from .settings import Setting
 
-
 RUNS = 4
 
 
