@@ -144,12 +144,16 @@ def test_a_training_record_that_cannot_be(leader_file: Callable[..., Path], reco
         audit_leader(path, quick=True)
 
 
-def test_horizons_out_of_reach_are_inconclusive(leader_file: Callable[..., Path]) -> None:
-    training = {**TRAINING, "followers": {**TRAINING["followers"], "updates": 120_000}}
-    audit = audit_leader(leader_file("slow", "maintain", [0], training=training), quick=True, seeds=1)
+def test_horizons_out_of_reach_are_inconclusive(
+    leader_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for room in ("subject", "questions"):
+        monkeypatch.setattr(f"spverify.reports.{room}.MAX_ROUNDS", 500)
+    audit = audit_leader(leader_file("slow", "maintain", [0]), quick=True)
     found = by_id(audit.to_document())
     assert found["horizon.x1"]["verdict"] == "holds"
     assert found["horizon.x10"]["verdict"] == audit.verdict == "inconclusive"
+    assert "1000 updates, more than the 500" in found["horizon.x10"]["text"]
 
 
 def test_the_proved_envelope_contains_the_range_at_every_epsilon(good: Audit, leader_file: Callable[..., Path]) -> None:
