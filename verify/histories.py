@@ -236,7 +236,7 @@ def _limbs(values: Tensor, rounds: int) -> tuple[list[IntArray], int]:
     if bits < 8:
         raise BudgetError(f"a log of {rounds} rounds is longer than is summed exactly")
     rest = np.array(values.numerators, dtype=object)
-    limbs = []
+    limbs: list[IntArray] = []
     while True:
         largest = max((abs(value) for value in values.numerators), default=0) >> (bits * len(limbs))
         if largest < 1 << bits:
