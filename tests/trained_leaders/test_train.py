@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from spverify.solvers.learners import MultiplicativeWeights, run_learners
 from spverify.trained_leaders.evaluate import evaluate_rows
 from spverify.trained_leaders.hyper import Hyper, default_hyper
 from spverify.trained_leaders.leader_file import read_leader
 from spverify.trained_leaders.policy import Actor, MixtureHead, PureHead
-from spverify.trained_leaders.settings import Followers, get_setting
+from spverify.trained_leaders.settings import Followers, get_setting, table_rows
 from spverify.trained_leaders.tabulate import inspect_leader
 from spverify.trained_leaders.train import TrainingResult, proven_bound, train, train_leader
 from spverify.verify.errors import FormatError, SettingError, UsageError
-from spverify.verify.kernel import exact_regrets
 from spverify.verify.play import PlanPlay
-from spverify.verify.regret import assess
+from spverify.verify.regret import assess, interim_regrets, objective_value
 
 SEEDS = (0, 1, 2)
 
@@ -50,7 +50,7 @@ def test_simple_allocation_reaches_its_optimum(messages: int) -> None:
 @pytest.mark.parametrize(("name", "target"), [("maintain", 27), ("conitzer", 2.45)])
 def test_mixtures_reach_beyond_pure(name: str, target: float) -> None:
     setting = get_setting(name)
-    hyper = replace(default_hyper(setting, leader_action="mixture"), iterations=80, restarts=1)
+    hyper = replace(default_hyper(setting, leader_action="mixture"), iterations=60, batch=128, restarts=1)
     result = train(setting, seed=1, hyper=hyper)
     value, gap = argmax(result)
     assert value >= target and gap == 0
@@ -65,9 +65,13 @@ def test_message_mechanism_loses_nothing_and_keeps_it(mode: str) -> None:
     setting = get_setting("mspm-pi")
     result = train(setting, seed=1, hyper=default_hyper(setting, mode=mode))
     assert argmax(result) == (0.0, 0.0)
-    far = evaluate_rows(setting, result.table, Followers(20_000), runs=2, rng_seed=5)
-    assert far.value["last"] >= -0.002 and far.gap["last"] <= 0.005
-    assert far.value["empirical"] >= -0.01
+    game = setting.tabulate(table_rows(setting, result.table))
+    run = run_learners(game, MultiplicativeWeights(0.1), 20_000, seeds=2, checkpoints=(20_000,), keep=False)
+    for seed in range(2):
+        last, average = run.readout("last", seed=seed).conditional(game), run.averages[20_000][seed]
+        assert objective_value(game, last) >= -0.002
+        assert objective_value(game, average) >= -0.01
+        assert max(float(rows.max()) for rows in interim_regrets(game, last)) <= 0.005
 
 
 def test_exact_gap_of_a_trained_leader_by_the_kernel() -> None:
@@ -77,7 +81,6 @@ def test_exact_gap_of_a_trained_leader_by_the_kernel() -> None:
     reply = [[int(np.flatnonzero(result.table == own)[0]) for own in range(3)]]
     report = assess(game, PlanPlay([1], [reply]))
     assert report.gap_exact == 0 and report.leader_value == 1
-    assert exact_regrets is not None
 
 
 def test_hiding_the_response_phase_makes_the_leader_myopic() -> None:
@@ -150,7 +153,7 @@ def test_the_same_seed_gives_the_same_file_whatever_happened_before(tmp_path: Pa
     for name in ("a", "b"):
         torch.manual_seed(len(files))  # global generators are neither used nor disturbed
         before = torch.random.get_rng_state()
-        document = train_leader("maintain", seeds=[3], out=tmp_path / name / "x.pt" if False else tmp_path / f"{name}.pt")
+        document = train_leader("maintain", seeds=[3], out=tmp_path / f"{name}.pt")
         assert torch.equal(before, torch.random.get_rng_state())
         leader = read_leader(document[0]["leader"])
         files.append((leader.policy, {k: v.tobytes() for k, v in leader.tensors.items()}, leader.claims))
@@ -170,7 +173,12 @@ def test_several_seeds_and_what_the_documents_say(tmp_path: Path) -> None:
         assert found.network_agrees and found.training["seed"] == document["seed"]
         assert found.training["command"] == f"spverify train simple-allocation-2 --seed {document['seed']} --quick"
         assert found.claims["value"] == document["value"] and found.claims["gap"] == document["gap"]
-        assert found.training["followers"] == {"updates": 100, "epsilon": 0.1, "types": "sampled", "opponents": "sampled"}
+        assert found.training["followers"] == {
+            "updates": 100,
+            "epsilon": 0.1,
+            "types": "sampled",
+            "opponents": "sampled",
+        }
     best = max(documents, key=lambda d: max(d["objective"].values()))
     assert read_leader(tmp_path / "leader.pt").sha256 in {read_leader(d["leader"]).sha256 for d in documents}
     assert best["value"]["argmax"] == pytest.approx(2 / 3)
