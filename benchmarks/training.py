@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from spverify.trained_leaders import zoo
+from spverify.trained_leaders.checkpoint import save_leader_table
 from spverify.trained_leaders.evaluate import evaluate_rows
 from spverify.trained_leaders.leader_file import read_leader
+from spverify.trained_leaders.pomdp import StackelbergPOMDP
 from spverify.trained_leaders.settings import get_setting
 from spverify.trained_leaders.settings.setting import Followers
 from spverify.trained_leaders.tabulate import inspect_leader
@@ -163,11 +165,51 @@ def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
     (home / f"{case.name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+BOASTER = """# maintain-boaster
+
+A leader whose claim is false, on purpose: an audit must refute it.
+
+Its maker let the leader see the phase: row 0 while the followers learned, row 1 while it was paid, and measured 30
+(theory T8 ii). A file commits to one row; this one says row 1 and claims the 30. Followers who learn against row 1
+play column 1, and it is worth 10.
+
+- setting: `maintain`, leader action: pure, written by hand, not trained
+- made by: `python benchmarks/training.py --boaster`
+- sha256: `{sha256}`, {size} bytes
+"""
+
+
+def ship_boaster() -> None:
+    """A leader file with the return of the phase-seeing policy as its claim."""
+    setting = get_setting("maintain")
+    seeing = StackelbergPOMDP(setting, Followers(100), phase_visible=True)
+    claimed = float(seeing.run(np.array([[[0], [1]]])).returns[0])
+    home = Path(zoo.__file__).parent
+    path = home / "maintain-boaster.pt"
+    followers = {"updates": 100, "epsilon": 0.1, "types": "sampled", "opponents": "sampled"}
+    training = {
+        "algorithm": "none: written by hand",
+        "followers": followers,
+        "horizon": 100,
+        "readout": "argmax",
+        "command": "python benchmarks/training.py --boaster",
+    }
+    claims = {"value": {"argmax": claimed}, "gap": {"argmax": 0.0}, "updates": 100, "runs": 1, "rng_seed": 0}
+    save_leader_table(path, setting, [1], training=training, claims=claims)
+    leader = read_leader(path)
+    text = BOASTER.format(sha256=leader.sha256, size=leader.size)
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", action="store_true", help="also refresh the shipped leaders and their cards")
     parser.add_argument("--only", action="append", help="run one case (repeatable)")
+    parser.add_argument("--boaster", action="store_true", help="only write the leader with the false claim")
     chosen = parser.parse_args()
+    if chosen.boaster:
+        ship_boaster()
+        return
     known = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else {}
     for case in CASES:
         if chosen.only and case.name not in chosen.only:

@@ -19,7 +19,7 @@ EXPECTED = {
 
 
 def test_the_zoo_is_complete() -> None:
-    assert set(list_zoo()) == EXPECTED
+    assert set(list_zoo()) == EXPECTED | {"maintain-boaster"}
     with pytest.raises(UsageError, match="no shipped leader is called 'maintian'; the nearest is 'maintain'"):
         zoo_path("maintian")
 
@@ -47,3 +47,12 @@ def test_shipped_leader(name: str) -> None:
         assert np.mean([objective_value(found.game, s) for s in plays]) == pytest.approx(claimed, abs=1e-6)
         worst = max(float(r.max()) for s in plays for r in interim_regrets(found.game, s))
         assert max(0.0, worst) == pytest.approx(claims["gap"][readout], abs=1e-6)
+
+
+def test_the_boaster_claims_what_no_commitment_earns() -> None:
+    found = inspect_leader(zoo_path("maintain-boaster"))
+    assert found.sha256 in zoo_path("maintain-boaster").with_suffix(".md").read_text(encoding="utf-8")
+    assert found.claims["value"]["argmax"] == 30 and found.rows[0][1] == 1
+    learner = MultiplicativeWeights(0.1, payoff_scale=30)
+    run = run_learners(found.game, learner, found.claims["updates"], rng_seed=found.claims["rng_seed"])
+    assert objective_value(found.game, run.readout("argmax").conditional(found.game)) == 10
