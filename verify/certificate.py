@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import fast_kernel
 from .errors import UsageError
 from .formats.atomic import write_atomic
 from .game import BayesianGame, FloatArray
@@ -54,8 +55,13 @@ class Certificate:
         return Fraction(self.document["claim"]["epsilon"])
 
     def recheck(self, game: BayesianGame | None = None) -> Recheck:
-        """The kernel's answer; ``game`` is needed where the document does not carry it."""
-        return check_certificate(self.document, None if game is None else game.plain)
+        """The kernel's answer; ``game`` is needed where the document does not carry it.
+
+        On big games the kernel's fast twin answers.
+        """
+        plain = None if game is None else game.plain
+        check = fast_kernel.check_certificate if plain is not None and fast_kernel.big(plain) else check_certificate
+        return check(self.document, plain)
 
     def write(self, path: str | Path) -> None:
         """Writes the document, atomically."""
@@ -157,7 +163,8 @@ def outer_certificate(
         arrays = round_potentials(game, potentials)  # type: ignore[arg-type]
     if value is None:
         proof = {"sense": sense, "epsilon": epsilon, "multipliers": rows, "potentials": arrays}
-        value = outer_bound(game.plain, objective=w, **proof)
+        outer = fast_kernel.outer_bound if fast_kernel.big(game.plain) else outer_bound
+        value = outer(game.plain, objective=w, **proof)
     evidence = {**extra, "multipliers": [[i, t, a, number_text(y)] for i, t, a, y in rows]}
     if arrays is not None:
         evidence["potentials"] = [f.nested(number_text) for f in arrays]

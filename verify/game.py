@@ -22,7 +22,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
-IN_MEMORY = 1 << 18
+IN_MEMORY = 1 << 14
 """Up to this many numbers the exact form of an array of doubles is kept in memory: about 50 bytes each."""
 
 

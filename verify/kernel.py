@@ -11,7 +11,7 @@ is a tuple, and its place in an array is a dot product with the array's strides,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -21,6 +21,7 @@ from .errors import CertificateError, FormatError, UsageError
 from .plain import (
     PlainGame,
     PlainPlay,
+    SumNumerators,
     Tensor,
     check_fields,
     check_keys,
@@ -40,6 +41,7 @@ SET_NAMES = {
 }
 KINDS = ("upper", "lower", "attained", "gap")
 MAX_NODES = 2_000_000
+IN_MEMORY = 1 << 18
 
 Multipliers = Sequence[tuple[int, int, int, Fraction]]
 Cells = dict[tuple[int, ...], list[tuple[tuple[int, ...], int]]]
@@ -91,12 +93,8 @@ def objective_tensor(game: PlainGame, objective: str, custom: object = None) -> 
             raise UsageError('the game has no "leader" payoffs; ask for welfare or player:I')
         return game.leader
     if objective == "welfare":
-        denominator = math.lcm(*(payoff.denominator for payoff in game.payoffs))
-        total = []
-        for index in product(*map(range, axes)):
-            terms = ((u.numerators[place(u, index)], u.denominator) for u in game.payoffs)
-            total.append(sum(value * (denominator // d) for value, d in terms))
-        return Tensor(axes, total, denominator)
+        total = SumNumerators(game.payoffs, axes)
+        return Tensor(axes, total if len(total) > IN_MEMORY else list(total), total.denominator)
     if objective == "custom":
         if custom is None:
             raise UsageError("a custom objective needs its array")
@@ -495,13 +493,20 @@ def _decimal(value: Fraction) -> str:
     return text if len(text) <= 12 else f"{float(value):.10g}"
 
 
-def check_certificate(document: object, game: PlainGame | None = None, *, max_nodes: int = MAX_NODES) -> Recheck:
+def check_certificate(
+    document: object,
+    game: PlainGame | None = None,
+    *,
+    max_nodes: int = MAX_NODES,
+    outer: Callable[..., Fraction] = outer_bound,
+) -> Recheck:
     """Re-proves a certificate (theory T5).
 
     Args:
         document: a ``spverify-certificate`` document.
         game: the game, needed where the certificate does not carry it; must be the same game where it does.
         max_nodes: how long the strategic-form search may take before the certificate is refused.
+        outer: what computes the outer bound; `fast_kernel` puts its own here.
 
     Raises:
         FormatError, CertificateError: the document is not a certificate, or there is no game to check it on.
@@ -524,7 +529,7 @@ def check_certificate(document: object, game: PlainGame | None = None, *, max_no
     if doc["game_sha256"] != game.sha256:
         return Recheck(False, sentence, claim.value, "the game is not the one the certificate was made for (sha256)")
     if claim.kind in ("upper", "lower"):
-        reason = _check_outer(game, claim, objective, evidence, max_nodes)
+        reason = _check_outer(game, claim, objective, evidence, max_nodes, outer)
     else:
         reason = _check_play(game, claim, objective, evidence)
     return Recheck(reason is None, sentence, claim.value, reason)
@@ -588,7 +593,12 @@ def parse_potentials(value: object, game: PlainGame) -> list[Tensor]:
 
 
 def _check_outer(
-    game: PlainGame, claim: Claim, objective: Tensor, evidence: dict[str, Any], max_nodes: int
+    game: PlainGame,
+    claim: Claim,
+    objective: Tensor,
+    evidence: dict[str, Any],
+    max_nodes: int,
+    outer: Callable[..., Fraction],
 ) -> str | None:
     if evidence.get("play") is not None:
         raise CertificateError("a bound is proved by multipliers, not by a play", field="evidence.play")
@@ -606,7 +616,7 @@ def _check_outer(
         "epsilon": claim.epsilon,
         "multipliers": multipliers,
     }
-    bound = outer_bound(game, potentials=potentials, **proof)  # type: ignore[arg-type]
+    bound = outer(game, potentials=potentials, **proof)
     if (bound <= claim.value) if claim.kind == "upper" else (bound >= claim.value):
         return None
     if claim.equilibrium_set == "sf":

@@ -228,6 +228,36 @@ class DoubleNumerators(Sequence[int]):
                 yield str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
 
 
+class SumNumerators(Sequence[int]):
+    """The numerators of a sum of broadcasting arrays, worked out when asked for (welfare of a big game)."""
+
+    def __init__(self, terms: Sequence[Tensor], shape: tuple[int, ...]) -> None:
+        self.terms, self.shape = tuple(terms), shape
+        self.denominator = math.lcm(*(term.denominator for term in terms))
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    def __getitem__(self, k: Any) -> Any:
+        if isinstance(k, slice):
+            return [self[at] for at in range(*k.indices(len(self)))]
+        if not 0 <= k < len(self):
+            raise IndexError(k)
+        index = []
+        for length in reversed(self.shape):
+            k, rest = divmod(k, length)
+            index.append(rest)
+        return self._at(index[::-1])
+
+    def __iter__(self) -> Iterator[int]:
+        return map(self._at, product(*map(range, self.shape)))
+
+    def _at(self, index: Sequence[int]) -> int:
+        places = (sum(x * s for x, s in zip(index, term.strides, strict=True)) for term in self.terms)
+        parts = zip(self.terms, places, strict=True)
+        return sum(term.numerators[at] * (self.denominator // term.denominator) for term, at in parts)
+
+
 @dataclass(frozen=True)
 class Tensor:
     """An exact array in C order: ``numerators[k] / denominator``; an axis of length 1 broadcasts."""

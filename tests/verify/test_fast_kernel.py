@@ -1,0 +1,169 @@
+"""The kernel's fast twin gives the same exact numbers; big games and sparse plays go through it."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spverify.verify import fast_kernel, kernel
+from spverify.verify.certificate import attained_certificate, gap_certificate, outer_certificate, round_multipliers
+from spverify.verify.errors import PlayError
+from spverify.verify.formats import read_game, read_play, write_game, write_play
+from spverify.verify.game import BayesianGame
+from spverify.verify.kernel import exact_gap, objective_tensor, potential_tensors
+from spverify.verify.plain import DoubleNumerators, digest, number_text
+from spverify.verify.play import ConditionalPlay, SparsePlay, exact
+from spverify.verify.regret import assess
+from spverify.verify.testing import games, plays
+
+
+def both(game, **arguments):
+    return [module.outer_bound(game.plain, **arguments) for module in (kernel, fast_kernel)]
+
+
+@given(data=st.data())
+@settings(max_examples=200)
+def test_equal_on_rational_games(data):
+    game = data.draw(games(max_cells=120))
+    rows = []
+    for i in range(game.n_players):
+        for t, a in np.argwhere(game.feasible[i] & (game.marginal(i) > 0)[:, None]).tolist():
+            if data.draw(st.booleans()):
+                rows.append((i, t, a, Fraction(data.draw(st.integers(1, 10**12)), data.draw(st.integers(1, 10**6)))))
+    f = None
+    if data.draw(st.booleans()):
+        axes = [[1 if k == game.n_players + j else s for k, s in enumerate(game.shape)] for j in range(game.n_players)]
+        values = [[Fraction(data.draw(st.integers(-(10**9), 10**9)), 7) for _ in range(int(np.prod(a)))] for a in axes]
+        f = potential_tensors(game.plain, values)
+    for sense in ("upper", "lower"):
+        for objective in ("leader", "welfare"):
+            one, two = both(
+                game,
+                objective=objective_tensor(game.plain, objective),
+                sense=sense,
+                epsilon=Fraction(1, 3),
+                multipliers=rows,
+                potentials=f,
+            )
+            assert one == two
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9, 1e-300, 1e300, "mixed", "whole"])
+@pytest.mark.parametrize("shape", [(2, 3, 3, 4), (1, 1, 60, 60), (2, 1, 2, 2, 3, 2)])
+def test_equal_on_doubles_of_all_sizes(shape, scale, monkeypatch):
+    monkeypatch.setattr("spverify.verify.game.IN_MEMORY", 1)
+    monkeypatch.setattr("spverify.verify.kernel.IN_MEMORY", 1)
+    rng = np.random.default_rng(1)
+    n = len(shape) // 2
+
+    def array():
+        values = rng.standard_normal(shape)
+        if scale == "mixed":
+            return values * 10.0 ** rng.integers(-30, 30, shape) * (rng.random(shape) < 0.7)
+        if scale == "whole":
+            return np.rint(values * 2.0 ** rng.integers(0, 70, shape))
+        return values * scale
+
+    game = BayesianGame(rng.integers(1, 9, shape[:n]), [array() for _ in range(n)], leader=array())
+    assert isinstance(game.plain.payoffs[0].numerators, DoubleNumerators)
+    assert game.sha256 == digest(game.plain.document(number_text))
+    rows = round_multipliers(game, [rng.random(mask.shape) for mask in game.feasible])
+    for objective in ("leader", "welfare", "player:0"):
+        w = objective_tensor(game.plain, objective)
+        one, two = both(game, objective=w, sense="lower", epsilon=Fraction(1, 7), multipliers=rows)
+        assert one == two
+
+
+def big_game(rng):
+    shape = (2, 2, 90, 90)
+    payoffs = [rng.random(shape) for _ in range(2)]
+    return BayesianGame(np.full((2, 2), 0.25), payoffs, leader=rng.random(shape), name="big")
+
+
+def test_certificates_of_big_games_stand_apart_and_recheck(tmp_path):
+    rng = np.random.default_rng(2)
+    game = big_game(rng)
+    assert fast_kernel.big(game.plain)
+    multipliers = [rng.random((2, 90)) * 0.01 for _ in range(2)]
+    arguments = {"sense": "upper", "equilibrium_set": "tc", "objective": "leader", "epsilon": Fraction(0)}
+    certificate = outer_certificate(game, multipliers=multipliers, **arguments)
+    assert kernel.check_certificate(certificate.document, game.plain).accepted
+    assert certificate.recheck(game).accepted
+    write_game(game, tmp_path / "big.npz")
+    again = read_game(tmp_path / "big.npz")
+    assert again.sha256 == game.sha256
+    assert fast_kernel.check_certificate(certificate.document, again.plain).accepted
+    document = certificate.document | {"claim": certificate.document["claim"] | {"value": "0"}}
+    assert not fast_kernel.check_certificate(document, again.plain).accepted
+
+
+# ----------------------------------------------------------------------------------------- sparse plays
+
+
+def sparse_of(game, play):
+    sigma = np.array(exact(play, game).sigma.nested(lambda x: x), dtype=object)
+    return SparsePlay(
+        [(c[: game.n_players], c[game.n_players :], sigma[c]) for c in np.ndindex(*game.shape) if sigma[c]]
+    )
+
+
+@given(data=st.data())
+def test_a_play_by_its_support_is_the_same_play(data, tmp_path_factory):
+    game = data.draw(games(max_cells=60))
+    full = data.draw(plays(game, kinds=("conditional",)))
+    sparse = sparse_of(game, full)
+    one, two = assess(game, full), assess(game, sparse)
+    assert (one.gap_exact, one.leader_value_exact, one.equilibrium_set) == (
+        two.gap_exact,
+        two.leader_value_exact,
+        two.equilibrium_set,
+    )
+    np.testing.assert_allclose(sparse.conditional(game), full.conditional(game))
+    path = tmp_path_factory.mktemp("sparse") / "p.play.json"
+    write_play(sparse, path)
+    again = read_play(path, game)
+    assert isinstance(again, SparsePlay)
+    assert exact_gap(game.plain, exact(again, game))[0] == one.gap_exact
+    assert gap_certificate(game, again).recheck().accepted
+    assert attained_certificate(game, again).recheck().accepted
+
+
+def test_joint_types_of_probability_zero_may_be_left_out_but_then_nothing_is_non_signalling():
+    game = BayesianGame([[1], [0]], [[[[[0, 1]]], [[[1, 0]]]], [[[[0, 0]]], [[[0, 0]]]]])
+    sparse = SparsePlay([((0, 0), (0, 1), 1)])
+    assert assess(game, sparse).equilibrium_set == "tc"
+    assert assess(game, ConditionalPlay([[[[0, 1]]], [[[0, 1]]]])).equilibrium_set == "ns"
+    other = BayesianGame([[1], [1]], [[[[[0, 1]]], [[[1, 0]]]], [[[[0, 0]]], [[[0, 0]]]]])
+    with pytest.raises(PlayError, match="types \\[1, 0\\]"):
+        assess(other, sparse)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([], "non-empty"),
+        ([[[0, 0], [0, 1]]], "cells[0]"),
+        ([[[0, 0], [0, 1], "1/2"]], "sum to 1"),
+        ([[[0, 0], [0, 1], 1], [[0, 0], [0, 1], 0]], "repeats"),
+        ([[[0, 0], [0, 2], 1]], "action index"),
+        ([[[2, 0], [0, 0], 1]], "type index"),
+        ([[[0, 0], [0, 0], -1], [[0, 0], [0, 1], 2]], "negative"),
+    ],
+)
+def test_bad_cells_are_refused(cells, words):
+    game = BayesianGame([[1], [0]], [[[[[0, 1]]], [[[1, 0]]]], [[[[0, 0]]], [[[0, 0]]]]])
+    with pytest.raises(PlayError) as caught:
+        assess(game, SparsePlay(cells) if all(len(c) == 3 for c in cells) else _Raw(cells))
+    assert words in str(caught.value)
+
+
+class _Raw:
+    kind = "conditional"
+
+    def __init__(self, cells):
+        self.cells = cells
+
+    def to_document(self):
+        return {"format": "spverify-play", "version": 1, "kind": "conditional", "cells": self.cells}
