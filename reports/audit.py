@@ -17,6 +17,7 @@ from ..trained_leaders.tabulate import start_inspection
 from ..verify.errors import FormatError, UsageError
 from ..verify.plain import parse_number
 from ..verify.verdict import Statement, Verdict, combine
+from .command_show import mechanism_table
 
 Progress = Callable[[str], None]
 
@@ -79,7 +80,7 @@ class Audit:
         statements: the answers (theory T10).
         mechanism: what the leader does at each observation.
         tables: ``readouts``, one row for each horizon and readout.
-        series: data behind the pictures: ``range_curve``, ``points``, ``regret``, ``play``.
+        series: data behind the pictures: ``range_curve``, ``points``, ``references``, ``regret``, ``play``.
         certificates: documents by file name; each was accepted by the kernel.
         verdict: over the required statements.
     """
@@ -152,21 +153,20 @@ def audit_leader(
     ranges = questions.prove_ranges(file, readings, say)
     say("weighing the answers")
     curves = replays.regret_curves(DELTA)
-    certificates = questions.certify_plays(file, replays)
-    statements += questions.ask_gaps(file, replays, certificates)
-    statements += questions.ask_values(file, readings, certificates)
+    statements += questions.ask_gaps(file, replays)
+    statements += questions.ask_values(file, readings)
     statements += questions.ask_horizons(file, readings)
     statements += questions.ask_regret(file, replays, curves, DELTA)
     statements += questions.ask_ranges(file, ranges, readings)
     statements += questions.ask_references(file, readings)
     statements += questions.ask_claims(file)
-    certificates |= questions.range_certificates(file, ranges)
+    certificates = questions.certify_plays(file, replays) | questions.range_certificates(ranges)
     verdict = combine(statements)
     return Audit(
         subject=file.to_document(),
         headline=questions.headline(file, readings, ranges),
         statements=tuple(statements),
-        mechanism=tuple(questions.mechanism(file)),
+        mechanism=tuple(mechanism_table(leader)),
         tables={"readouts": questions.readout_table(readings)},
         series={
             "range_curve": questions.range_series(ranges),

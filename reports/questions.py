@@ -142,13 +142,6 @@ def ask_tabulation(subject: Subject) -> list[Statement]:
     ]
 
 
-def mechanism(subject: Subject) -> list[dict[str, Any]]:
-    """What the leader does at each observation."""
-    from .command_show import mechanism_table
-
-    return mechanism_table(subject.leader)
-
-
 # ------------------------------------------------------------------------------------ plays
 
 
@@ -171,7 +164,7 @@ def _proved(certificate: Certificate) -> dict[str, Any]:
     return certificate.document
 
 
-def ask_gaps(subject: Subject, replays: Replays, certificates: Mapping[str, Any]) -> list[Statement]:
+def ask_gaps(subject: Subject, replays: Replays) -> list[Statement]:
     """How much would a follower gain by ignoring what it learned? One statement a readout, at the training horizon."""
     out = []
     for readout in READOUTS:
@@ -213,7 +206,7 @@ def _witness(subject: Subject, report: Any) -> dict[str, Any] | None:
     }
 
 
-def ask_values(subject: Subject, readings: Readings, certificates: Mapping[str, Any]) -> list[Statement]:
+def ask_values(subject: Subject, readings: Readings) -> list[Statement]:
     """What is the leader worth against what the followers learned?"""
     out = []
     for readout in READOUTS:
@@ -415,7 +408,7 @@ def _certificates(point: RangePoint) -> list[tuple[str, Certificate]]:
     return found
 
 
-def range_certificates(subject: Subject, ranges: list[RangePoint]) -> dict[str, dict[str, Any]]:
+def range_certificates(ranges: list[RangePoint]) -> dict[str, dict[str, Any]]:
     """Every certificate behind a range that was asked or drawn."""
     return {name: _proved(certificate) for point in ranges for name, certificate in _certificates(point)}
 

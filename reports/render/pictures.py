@@ -96,9 +96,13 @@ def range_picture(document: Document) -> str:
                 color=MUTED,
             )
         trails = _trails(axes, document["series"]["points"])
-        _label_right(axes, [(r["value"], f"{r['name']} {show(r['value'], 4)}") for r in shown])
-        lines = [([-end, 2 * end], [reference["value"]] * 2) for reference in shown]
-        _mark(axes, points, [(x, low), (x, high), *lines, *trails], [reference["value"] for reference in shown])
+        board = _Board(axes)
+        for line in [(x, low), (x, high), *trails, *(([0, end], [r["value"]] * 2) for r in shown)]:
+            board.keep_off(*line)
+        _mark(board, points)
+        for reference in shown:
+            words = f"{reference['name']} {show(reference['value'], 4)}"
+            board.label(words, end, reference["value"], _LINE_PLACES, fontsize=9, color=MUTED)
         axes.set_xlabel("ε: the gain a follower may forgo (payoff units)")
         axes.set_ylabel("leader's value")
         axes.grid(axis="y")
@@ -155,85 +159,70 @@ def _trails(axes: Any, points: Sequence[Document]) -> list[Line]:
     return out
 
 
-# Where a label may stand beside its mark, in points, best place first; the sign of x says on which side.
-_PLACES = [
-    (10, -3.5),
-    (10, 9),
-    (10, -16),
-    (-10, -3.5),
-    (-10, 9),
-    (-10, -16),
-    (10, 22),
-    (10, -29),
-    (-10, 22),
-    (-10, -29),
-]
+# Where a label may stand beside its place, in points, best first; the sign of x says on which side.
+_MARK_PLACES = [(x, y) for reach in ((-3.5, 9, -16), (22, -29)) for x in (10, -10) for y in reach]
+_LINE_PLACES = [(-0.1 - 90 * k, y) for k in range(6) for y in (3, -11)]
 _PLOT_POINTS = (590.0, 240.0)  # size of the plotting area, near enough to keep labels apart
 _CHARACTER, _LINE = 5.9, 12.0
+Box = tuple[float, float, float, float]
 
 
-def _mark(axes: Any, points: Sequence[Document], lines: Sequence[Line], names: Sequence[float]) -> None:
-    """The replays' marks, and a label beside each that covers no other mark, label, line or name of a line."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+class _Board:
+    """The plotting area of a picture, in points, and what already stands on it: labels go where they cover least."""
 
-    def spot(x: float, y: float) -> tuple[float, float]:
+    def __init__(self, axes: Any) -> None:
+        self.axes = axes
+        self.taken: list[Box] = []
+
+    def spot(self, x: float, y: float) -> tuple[float, float]:
+        """Where data coordinates lie."""
+        (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
         return (x - left) / (right - left) * _PLOT_POINTS[0], (y - bottom) / (top - bottom) * _PLOT_POINTS[1]
 
-    for point in sorted(points, key=lambda p: p["trained"]):
-        colour, marker = READOUT_STYLE[point["readout"]]
-        look = {"color": colour, "markersize": 8.5 if point["trained"] else 6.5, "markeredgecolor": PAPER}
-        axes.plot([point["gap"]], [point["value"]], marker, **look, markeredgewidth=1.2, zorder=5, clip_on=False)
-    marks = [spot(point["gap"], point["value"]) for point in points]
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in marks]
-    for value in names:
-        _, y = spot(right, value)
-        taken.append((_PLOT_POINTS[0] - 150, y, _PLOT_POINTS[0], y + 14))
-    for xs, ys in lines:
-        corners = [spot(x, y) for x, y in zip(xs, ys, strict=True)]
+    def keep_off(self, xs: Sequence[float], ys: Sequence[float]) -> None:
+        """Nothing shall cover this line."""
+        corners = [self.spot(x, y) for x, y in zip(xs, ys, strict=True)]
         for (x0, y0), (x1, y1) in pairwise(corners):
-            steps = [k / 60 for k in range(61)]
-            taken += [(x0 + s * (x1 - x0), y0 + s * (y1 - y0)) * 2 for s in steps]
-    for point in sorted(points, key=lambda p: not p["trained"]):
-        x, y = spot(point["gap"], point["value"])
-        words = f"{READOUT_NAMES[point['readout']]}: {show(point['value'], 4)}"
-        width = _CHARACTER * len(words)
-        boxes = [(x + dx if dx > 0 else x + dx - width, y + dy, dx, dy) for dx, dy in _PLACES]
-        inside = [b for b in boxes if b[0] >= 0 and b[0] + width <= _PLOT_POINTS[0] and b[1] >= 0]
-        # The fewest collisions win; the order of places decides among equals.
-        box_x, box_y, dx, dy = min(
-            inside or boxes,
-            key=lambda b: sum(_overlap((b[0], b[1] - 1, b[0] + width, b[1] + _LINE), other) for other in taken),
-        )
-        taken.append((box_x, box_y, box_x + width, box_y + _LINE))
-        axes.annotate(
-            words,
-            (point["gap"], point["value"]),
-            xytext=(dx, dy),
-            textcoords="offset points",
-            ha="left" if dx > 0 else "right",
-            fontsize=9.5,
-            color=READOUT_STYLE[point["readout"]][0],
-            fontweight="bold" if point["trained"] else "normal",
-            zorder=6,
-        )
+            for k in range(61):
+                x, y = x0 + k / 60 * (x1 - x0), y0 + k / 60 * (y1 - y0)
+                self.taken.append((x, y, x, y))
+
+    def label(self, words: str, x: float, y: float, places: Sequence[tuple[float, float]], **look: Any) -> None:
+        """Writes words beside a point, at the place that collides least; the first among equals."""
+        here, width = self.spot(x, y), _CHARACTER * len(words)
+        boxes = []
+        for dx, dy in places:
+            start = here[0] + dx if dx > 0 else here[0] + dx - width
+            boxes.append(((start, here[1] + dy - 1, start + width, here[1] + dy + _LINE), dx, dy))
+        inside = [b for b in boxes if b[0][0] >= 0 and b[0][2] <= _PLOT_POINTS[0] and b[0][1] >= 0]
+        box, dx, dy = min(inside or boxes, key=lambda b: sum(_overlap(b[0], other) for other in self.taken))
+        self.taken.append(box)
+        side = "left" if dx > 0 else "right"
+        self.axes.annotate(words, (x, y), xytext=(dx, dy), textcoords="offset points", ha=side, zorder=6, **look)
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
-def _label_right(axes: Any, labels: Sequence[tuple[float, str]]) -> None:
-    """Names of horizontal lines above their right end."""
-    for value, text in labels:
-        axes.annotate(
-            text,
-            (1.0, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-            color=MUTED,
+def _mark(board: _Board, points: Sequence[Document]) -> None:
+    """The replays' marks, each with its readout and value beside it."""
+    for point in sorted(points, key=lambda p: p["trained"]):
+        colour, marker = READOUT_STYLE[point["readout"]]
+        look = {"color": colour, "markersize": 8.5 if point["trained"] else 6.5, "markeredgecolor": PAPER}
+        spot = [point["gap"]], [point["value"]]
+        board.axes.plot(*spot, marker, **look, markeredgewidth=1.2, zorder=5, clip_on=False)
+        x, y = board.spot(point["gap"], point["value"])
+        board.taken.append((x - 5, y - 5, x + 5, y + 5))
+    for point in sorted(points, key=lambda p: not p["trained"]):
+        board.label(
+            f"{READOUT_NAMES[point['readout']]}: {show(point['value'], 4)}",
+            point["gap"],
+            point["value"],
+            _MARK_PLACES,
+            fontsize=9.5,
+            color=READOUT_STYLE[point["readout"]][0],
+            fontweight="bold" if point["trained"] else "normal",
         )
 
 

@@ -41,11 +41,10 @@ def test_shipped_leaders(name: str, schema: jsonschema.Draft202012Validator) -> 
     document = audit.to_document()
     schema.validate(document)
     found = by_id(document)
-    for readout in ("empirical", "last", "argmax"):
-        assert found[f"claim.value.{readout}"]["verdict"] == "holds"
-        assert found[f"claim.gap.{readout}"]["verdict"] == "holds"
     assert found["regret.mw"]["verdict"] == found["tabulation"]["verdict"] == "holds"
-    assert audit.verdict == "holds"
+    boasts = name == "maintain-boaster"  # shipped with a claim that is not true
+    false = {key for key, statement in found.items() if key.startswith("claim.") and statement["verdict"] != "holds"}
+    assert bool(false) == boasts and audit.verdict == ("refuted" if boasts else "holds")
     for certificate in audit.certificates.values():
         assert check_certificate(certificate).accepted
 
