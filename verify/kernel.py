@@ -41,6 +41,7 @@ SET_NAMES = {
 }
 KINDS = ("upper", "lower", "attained", "gap")
 MAX_NODES = 2_000_000
+FREE = -1
 IN_MEMORY = 1 << 18
 
 Multipliers = Sequence[tuple[int, int, int, Fraction]]
@@ -388,8 +389,9 @@ def strategic_form_holds(
     """Whether the SF-exact bound of theory T5 is at most ``value`` (at least, for ``lower``): (answer, nodes searched).
 
     Depth-first search over the strategies of all players but one, one own type at a time; the remaining player's
-    best reply decomposes over its own types. A branch is cut when its bound is within the claim. False also when
-    the search would need more than ``max_nodes``.
+    best reply decomposes over its own types. A branch is cut when its bound is within the claim: the sum over the
+    last player's types of its best reply to the most that the others' free choices could give each reply. False also
+    when the search would need more than ``max_nodes``.
     """
     sign = 1 if sense == "upper" else -1
     table, denominator = bracket_table(game, objective, sign, multipliers)
@@ -398,22 +400,28 @@ def strategic_form_holds(
     size = [sum(math.log(sum(row)) for row in game.feasible[i]) for i in range(game.n)]
     last = max(range(game.n), key=lambda i: (size[i], i))
     order = [(i, t) for i in range(game.n) if i != last for t in range(game.type_shape[i])]
-    # live[types] = {actions of the others: {action of the last player: c}}; grouped by the last player's type
-    live: dict[tuple[int, ...], dict[tuple[int, ...], dict[int, int]]] = {}
+    choices = [[[a for a, ok in enumerate(row) if ok] for row in game.feasible[i]] for i in range(game.n)]
+    # tops[types][actions of the others, FREE where not chosen yet] = the most c can be, for each reply of the last
+    tops: dict[tuple[int, ...], dict[tuple[int, ...], list[int]]] = {}
     for types, row in table.items():
-        grouped: dict[tuple[int, ...], dict[int, int]] = {}
+        known: dict[tuple[int, ...], list[int]] = {}
         for a, c in row:
-            grouped.setdefault((*a[:last], -1, *a[last + 1 :]), {})[a[last]] = c
-        live[types] = grouped
-    replies = [[a for a, ok in enumerate(row) if ok] for row in game.feasible[last]]
+            known.setdefault(a[:last] + (FREE,) + a[last + 1 :], []).append(c)
+        tops[types] = known
 
-    def best(group: dict[tuple[int, ...], dict[int, int]], t: int) -> list[int]:
-        return [max(row[a] for row in group.values()) for a in replies[t]]
+    def top(types: tuple[int, ...], chosen: tuple[int, ...]) -> list[int]:
+        known = tops[types]
+        if chosen not in known:
+            i = max(j for j, a in enumerate(chosen) if a == FREE and j != last)
+            parts = [top(types, chosen[:i] + (a,) + chosen[i + 1 :]) for a in choices[i][types[i]]]
+            known[chosen] = [max(values) for values in zip(*parts, strict=True)]
+        return known[chosen]
 
-    tops = {types: best(group, types[last]) for types, group in live.items()}
-    totals = [[0] * len(row) for row in replies]
-    for types, top in tops.items():
-        totals[types[last]] = [x + y for x, y in zip(totals[types[last]], top, strict=True)]
+    state = dict.fromkeys(table, (FREE,) * game.n)
+    totals = [[0] * len(row) for row in choices[last]]
+    for types, chosen in state.items():
+        totals[types[last]] = [x + y for x, y in zip(totals[types[last]], top(types, chosen), strict=True)]
+    affected = {(i, t): [types for types in table if types[i] == t] for i, t in order}
     nodes = 0
 
     def search(depth: int, totals: list[list[int]]) -> bool:
@@ -426,23 +434,19 @@ def strategic_form_holds(
         if depth == len(order):
             return False
         i, t = order[depth]
-        affected = [types for types in live if types[i] == t]
-        kept = {types: (live[types], tops[types]) for types in affected}
-        for action, ok in enumerate(game.feasible[i][t]):
-            if not ok:
-                continue
-            after = [list(row) for row in totals]
-            for types in affected:
-                group, old = kept[types]
-                live[types] = {a: row for a, row in group.items() if a[i] == action}
-                tops[types] = best(live[types], types[last])
-                row = after[types[last]]
-                for k, new in enumerate(tops[types]):
-                    row[k] += new - old[k]
+        before = [(types, state[types]) for types in affected[i, t]]
+        rest = list(totals)
+        for types, chosen in before:
+            rest[types[last]] = [x - y for x, y in zip(rest[types[last]], top(types, chosen), strict=True)]
+        for action in choices[i][t]:
+            after = list(rest)
+            for types, chosen in before:
+                state[types] = now = chosen[:i] + (action,) + chosen[i + 1 :]
+                after[types[last]] = [x + y for x, y in zip(after[types[last]], top(types, now), strict=True)]
             if not search(depth + 1, after):
                 return False
-        for types in affected:
-            live[types], tops[types] = kept[types]
+        for types, chosen in before:
+            state[types] = chosen
         return True
 
     return search(0, totals), nodes
