@@ -11,13 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .reports.audit import audit_leader
     from .solvers.bounds import equilibrium_range
+    from .trained_leaders.checkpoint import save_leader_table
     from .verify.certificate import Certificate
     from .verify.errors import SpverifyError
     from .verify.formats import read_game, read_play, write_game, write_play
     from .verify.game import BayesianGame, Player
     from .verify.kernel import check_certificate
-    from .verify.play import ConditionalPlay, MixturePlay, PlanPlay, PlayLog
+    from .verify.play import ConditionalPlay, MixturePlay, PlanPlay, PlayLog, SparsePlay
     from .verify.regret import assess
 
 __version__ = "0.1.0"
@@ -30,13 +32,16 @@ __all__ = [
     "PlanPlay",
     "PlayLog",
     "Player",
+    "SparsePlay",
     "SpverifyError",
     "__version__",
     "assess",
+    "audit_leader",
     "check_certificate",
     "equilibrium_range",
     "read_game",
     "read_play",
+    "save_leader_table",
     "write_game",
     "write_play",
 ]
@@ -49,12 +54,15 @@ _HOME = {
     "PlanPlay": ".verify.play",
     "PlayLog": ".verify.play",
     "Player": ".verify.game",
+    "SparsePlay": ".verify.play",
     "SpverifyError": ".verify.errors",
     "assess": ".verify.regret",
+    "audit_leader": ".reports.audit",
     "check_certificate": ".verify.kernel",
     "equilibrium_range": ".solvers.bounds",
     "read_game": ".verify.formats",
     "read_play": ".verify.formats",
+    "save_leader_table": ".trained_leaders.checkpoint",
     "write_game": ".verify.formats",
     "write_play": ".verify.formats",
 }
