@@ -25,7 +25,12 @@ DELTA = 1e-6
 """The regret bound of theory T7 may fail with at most this probability, over all rows, checkpoints and seeds."""
 
 FULL_SEEDS, QUICK_SEEDS = 8, 3
-FULL_FACTORS, QUICK_FACTORS = (1, 10, 100), (1, 10)
+FACTORS = (1, 10, 100)
+QUICK_ROUNDS = 20_000
+"""A quick audit leaves out horizons longer than this, beyond ×10."""
+
+WITHIN = "0.05"
+"""How far from a known optimum a leader may stay, as a share of what is at stake."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Options:
         epsilon: largest gap allowed, in units of the setting's payoff scale.
         seeds: number of replays.
         factors: horizons as multiples of the training horizon.
+        longest: rounds beyond which a horizon above ×10 is not asked for; None where all are.
+        within: largest distance from a known optimum, as a share of what is at stake.
         curve: whether the range is computed at further epsilons for the picture.
         rng_seed: seed of the replays.
         seconds: time for all ranges together.
@@ -44,30 +51,42 @@ class Options:
     epsilon: Fraction
     seeds: int
     factors: tuple[int, ...]
+    longest: int | None
+    within: Fraction
     curve: bool
     rng_seed: int
     seconds: float
 
     @classmethod
-    def of(cls, *, epsilon: object, quick: bool, seeds: int | None, rng_seed: int) -> Options:
+    def of(cls, *, epsilon: object, quick: bool, seeds: int | None, rng_seed: int, within: object = WITHIN) -> Options:
         """From the command line's words.
 
         Raises:
-            UsageError: an epsilon that is no number or negative, or a number of seeds below 1.
+            UsageError: an epsilon or a share that is no number or negative, or a number of seeds below 1.
         """
-        try:
-            exact = parse_number(epsilon, "--epsilon")
-        except FormatError as error:
-            raise UsageError(str(error)) from None
-        if exact < 0:
-            raise UsageError(f"--epsilon: expected a number that is not negative, got {epsilon}")
-        if exact > 10**300:
-            raise UsageError(f"--epsilon: expected a number that a double can hold, got {epsilon}")
+        exact, share = _option(epsilon, "--epsilon"), _option(within, "--within")
         if seeds is not None and seeds < 1:
             raise UsageError(f"--seeds: expected at least 1, got {seeds}")
         if quick:
-            return cls(exact, seeds or QUICK_SEEDS, QUICK_FACTORS, False, rng_seed, 20.0)
-        return cls(exact, seeds or FULL_SEEDS, FULL_FACTORS, True, rng_seed, 120.0)
+            return cls(exact, seeds or QUICK_SEEDS, FACTORS, QUICK_ROUNDS, share, False, rng_seed, 20.0)
+        return cls(exact, seeds or FULL_SEEDS, FACTORS, None, share, True, rng_seed, 120.0)
+
+    def horizons(self, updates: int) -> tuple[int, ...]:
+        """The horizons asked for, given the training horizon."""
+        return tuple(f for f in self.factors if f <= 10 or self.longest is None or f * updates <= self.longest)
+
+
+def _option(given: object, name: str) -> Fraction:
+    """A number that is not negative and that a double can hold, exactly as it was written."""
+    try:
+        exact = parse_number(given, name)
+    except FormatError as error:
+        raise UsageError(str(error)) from None
+    if exact < 0:
+        raise UsageError(f"{name}: expected a number that is not negative, got {given}")
+    if exact > 10**300:
+        raise UsageError(f"{name}: expected a number that a double can hold, got {given}")
+    return exact
 
 
 @dataclass(frozen=True)
@@ -119,6 +138,7 @@ def audit_leader(
     quick: bool = False,
     seeds: int | None = None,
     rng_seed: int = 0,
+    within: object = WITHIN,
     progress: Progress | None = None,
 ) -> Audit:
     """Audit one leader file (theory T10).
@@ -130,12 +150,13 @@ def audit_leader(
         quick: fewer seeds, horizons and epsilons.
         seeds: number of replays; 8, or 3 when quick.
         rng_seed: seed of the replays.
+        within: largest distance from a known optimum, as a share of what is at stake; text is taken exactly.
         progress: told what is being done.
 
     Raises:
         SpverifyError: the file is refused, or an option makes no sense. A leader that fails its audit is no error.
     """
-    options = Options.of(epsilon=epsilon, quick=quick, seeds=seeds, rng_seed=rng_seed)
+    options = Options.of(epsilon=epsilon, quick=quick, seeds=seeds, rng_seed=rng_seed, within=within)
     say = progress or (lambda message: None)
     say("reading the leader in a child process")
     with start_inspection(path) as inspection:
@@ -156,6 +177,7 @@ def audit_leader(
     statements += questions.ask_gaps(file, replays)
     statements += questions.ask_values(file, readings)
     statements += questions.ask_horizons(file, readings)
+    statements += questions.ask_agreement(file, readings)
     statements += questions.ask_regret(file, replays, curves, DELTA)
     statements += questions.ask_ranges(file, ranges, readings)
     statements += questions.ask_references(file, readings)

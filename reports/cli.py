@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,13 +70,24 @@ def report(
     epsilon: Annotated[str, typer.Option(help="Largest gap allowed, in units of the setting's payoff scale.")] = "0.05",
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Replays of the followers' learning.")] = None,
     rng_seed: Annotated[int, typer.Option(min=0, help="Seed of the replays.")] = 0,
+    within: Annotated[
+        str, typer.Option(help="Largest distance from a known optimum, as a share of what is at stake.")
+    ] = "0.05",
     as_json: Json = False,
 ) -> None:
     """Audit leaders: value, proved range, gap, replays, claims; terminal, HTML, Markdown, JSON and certificates."""
     from .command_report import run_report
 
     verdict = run_report(
-        leaders, out=out, quick=quick, epsilon=epsilon, seeds=seeds, rng_seed=rng_seed, as_json=as_json, say=_say
+        leaders,
+        out=out,
+        quick=quick,
+        epsilon=epsilon,
+        seeds=seeds,
+        rng_seed=rng_seed,
+        within=within,
+        as_json=as_json,
+        say=_say,
     )
     raise typer.Exit(_EXITS[verdict])
 
@@ -206,16 +218,17 @@ def bounds(
 def recheck(
     certificate: Annotated[str, typer.Argument(help="A certificate (.cert.json); - is standard input.")],
     game: Annotated[str | None, typer.Argument(help="The game, where the certificate does not carry it.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="For big games: bounds in numpy integers, as exact.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Prove a certificate again with the exact kernel alone: no solver, no floating point, no numpy."""
+    """Prove a certificate again with the exact kernel alone: no solver, no floating point, no numpy but for --fast."""
     _one_stdin(certificate, game)
-    from ..verify.kernel import check_certificate
     from ..verify.plain import number_text, read_json, read_plain_game
 
+    checker = import_module("..verify.fast_kernel" if fast else "..verify.kernel", __package__)
     the_game = None if game is None else read_plain_game(game)
     try:
-        answer = check_certificate(read_json(certificate), the_game)
+        answer = checker.check_certificate(read_json(certificate), the_game)
     except SpverifyError as error:
         raise error.at(certificate) from None
     document = {

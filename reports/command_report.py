@@ -30,6 +30,7 @@ def run_report(
     epsilon: str,
     seeds: int | None,
     rng_seed: int,
+    within: str,
     as_json: bool,
     say: Say,
 ) -> Verdict:
@@ -48,7 +49,14 @@ def run_report(
     for name, path in zip(names, paths, strict=True):
         tell = _progress(say, "" if single else f"{name}: ")
         audit = audit_leader(
-            path, name=name, epsilon=epsilon, quick=quick, seeds=seeds, rng_seed=rng_seed, progress=tell
+            path,
+            name=name,
+            epsilon=epsilon,
+            quick=quick,
+            seeds=seeds,
+            rng_seed=rng_seed,
+            within=within,
+            progress=tell,
         )
         tell("writing the report")
         documents.append(write_audit(audit, folder if single else folder / name))

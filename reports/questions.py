@@ -21,10 +21,11 @@ from ..trained_leaders.settings.matrix import MatrixGame
 from ..verify.certificate import Certificate, attained_certificate, gap_certificate
 from ..verify.plain import number_text
 from ..verify.regret import assess
-from ..verify.verdict import Evidence, Role, Statement, Verdict
+from ..verify.verdict import Statement
 from .audit import Progress
 from .numerals import outward, show
 from .replay import READOUTS, Reading, RegretCurve, Replays
+from .statements import state
 from .subject import MAX_CELLS, MAX_ROUNDS, Subject
 
 Readings = Mapping[tuple[int, str], Reading]
@@ -33,30 +34,19 @@ CELLS_CHECKED = 4096
 """Plays of the setting that are unfolded to check the tabulated game: all of them if there are no more than this."""
 
 CURVE_POINTS = 8
+
+AGREEMENT = Fraction(1, 10)
+"""Share of what is at stake for the leader that two readouts of settled followers may differ by."""
+
+SETTLED = 100
+"""From this multiple of the training horizon on, followers who have not decided are taken to stay so."""
+
 SET_WORDS = {"sf": "strategic-form", "ns": "non-signalling", "tc": "type-conditional"}
 READOUT_WORDS = {
     "empirical": "average play over all rounds",
     "last": "final mixed strategies",
     "argmax": "final most likely actions",
 }
-
-
-def _statement(
-    identity: str,
-    role: Role,
-    text: str,
-    verdict: Verdict | bool,
-    *,
-    measured: Fraction | float | None = None,
-    threshold: Fraction | float | None = None,
-    evidence: Evidence = "exact",
-    why: str,
-    **details: Any,
-) -> Statement:
-    if isinstance(verdict, bool):
-        verdict = "holds" if verdict else "refuted"
-    figures = [None if value is None else float(value) for value in (measured, threshold)]
-    return Statement(identity, role, text, verdict, figures[0], figures[1], evidence, why, details)
 
 
 # ------------------------------------------------------------------------------------ the file and the mechanism
@@ -67,7 +57,7 @@ def ask_file(subject: Subject) -> list[Statement]:
     leader = subject.leader
     own = hashlib.sha256(subject.path.read_bytes()).hexdigest()
     return [
-        _statement(
+        state(
             "file.integrity",
             "required",
             f"The file is a well-formed leader of {leader.size} bytes and was read without running anything in it.",
@@ -86,7 +76,7 @@ def ask_commitment(subject: Subject) -> list[Statement]:
     network = leader.policy_kind == "network"
     agreed = "and its network answers as the stated table does at every one of them" if network else ""
     return [
-        _statement(
+        state(
             "commitment",
             "required",
             f"What the leader does depends only on which of its {len(leader.observations)} observations it sees"
@@ -126,7 +116,7 @@ def ask_tabulation(subject: Subject) -> list[Statement]:
     same_prior = prior == list(game.plain.prior.values())
     how = f"All {total} plays" if len(cells) == total else f"{len(cells)} of {total} plays drawn at random"
     return [
-        _statement(
+        state(
             "tabulation",
             "required",
             f"{how} (types × actions), unfolded step by step, pay what the tabulated game says.",
@@ -172,7 +162,7 @@ def ask_gaps(subject: Subject, replays: Replays) -> list[Statement]:
         report = assess(subject.game, replays.snapshots(reading.rounds, readout, reading.worst_seed).play)
         limit = show(subject.threshold, direction="down")
         out.append(
-            _statement(
+            state(
                 f"gap.{readout}",
                 "required" if readout == subject.readout else "information",
                 f"After {reading.rounds} updates, against the {READOUT_WORDS[readout]}, no follower gains more than "
@@ -212,7 +202,7 @@ def ask_values(subject: Subject, readings: Readings) -> list[Statement]:
     for readout in READOUTS:
         reading = readings[1, readout]
         out.append(
-            _statement(
+            state(
                 f"value.{readout}",
                 "information",
                 f"After {reading.rounds} updates, under the {READOUT_WORDS[readout]}, the leader is worth "
@@ -240,14 +230,14 @@ def ask_horizons(subject: Subject, readings: Readings) -> list[Statement]:
     promised = claim if claim is not None else readings[1, subject.readout].value
     least = promised - subject.threshold
     out = []
-    for factor in subject.options.factors:
+    for factor in subject.options.horizons(subject.followers.updates):
         if factor not in subject.factors:
             out.append(_unreached(subject, factor))
             continue
         reading = readings[factor, subject.readout]
         lasting = reading.gap <= subject.threshold and reading.value >= least
         out.append(
-            _statement(
+            state(
                 f"horizon.x{factor}",
                 "required",
                 f"After {factor} × the training horizon ({reading.rounds} updates), under the "
@@ -272,8 +262,45 @@ def ask_horizons(subject: Subject, readings: Readings) -> list[Statement]:
     return out
 
 
+def ask_agreement(subject: Subject, readings: Readings) -> list[Statement]:
+    """Is the value there for followers who mix as they learned to, or only by the way their play is read off?
+
+    Asked of leaders trained on final actions, against the final mixed strategies, and of leaders trained on final
+    mixed strategies, against the average play; who is judged by the average play is judged by what the theorem covers.
+    """
+    other = {"argmax": "last", "last": "empirical"}.get(subject.readout)
+    if other is None:
+        return []
+    factor, effect = subject.factors[-1], effect_size(subject)
+    own, rival = readings[factor, subject.readout], readings[factor, other]
+    slack = subject.threshold if effect is None else min(subject.threshold, effect * AGREEMENT)
+    agrees, settled = rival.value >= own.value - slack, factor >= SETTLED
+    verb = "is" if other == "empirical" else "are"
+    return [
+        state(
+            "horizon.agreement",
+            "required",
+            f"After {factor} × the training horizon the {READOUT_WORDS[other]} {verb} worth no less than the "
+            f"{READOUT_WORDS[subject.readout]}, up to {show(slack)}: {show(rival.value)} against {show(own.value)}."
+            + ("" if agrees or settled else " They may yet meet: no longer horizon was looked at."),
+            agrees if agrees or settled else "inconclusive",
+            measured=rival.value,
+            threshold=own.value - slack,
+            why="Followers who stay undecided for ever are coordinated by a readout that breaks their ties, not by the "
+            f"leader. The tolerance is {AGREEMENT * 100}% of what is at stake for the leader, or the gap allowed if "
+            "that is less. A leader whose rules let undecided types decide, or lose nothing by their indecision, "
+            "would change the verdict.",
+            readout=subject.readout,
+            against=other,
+            rounds=own.rounds,
+            tolerance=float(slack),
+            effect=None if effect is None else float(effect),
+        )
+    ]
+
+
 def _unreached(subject: Subject, factor: int) -> Statement:
-    return _statement(
+    return state(
         f"horizon.x{factor}",
         "required",
         f"{factor} × the training horizon is {factor * subject.followers.updates} updates, more than the {MAX_ROUNDS} "
@@ -288,7 +315,7 @@ def ask_regret(subject: Subject, replays: Replays, curves: list[RegretCurve], de
     worst = max(curves, key=lambda curve: curve.ratio)
     player = subject.game.players[worst.player]
     return [
-        _statement(
+        state(
             "regret.mw",
             "required",
             "In every replay, at every checkpoint, each player and type has regretted less than the bound for "
@@ -367,7 +394,7 @@ def ask_ranges(subject: Subject, ranges: list[RangePoint], readings: Readings) -
         whose = [readout for readout in READOUTS if own[readout] == point.epsilon]
         note = f" (the ε of the {' and '.join(READOUT_WORDS[r] for r in whose)})" if whose else ""
         out.append(
-            _statement(
+            state(
                 f"range.{which}@{point.name}",
                 "information",
                 f"Over every {SET_WORDS[which]} equilibrium with ε = {point.name}{note} the leader is worth between "
@@ -458,37 +485,88 @@ def references(subject: Subject) -> list[ReferenceValue]:
 _COMMITMENTS = {"pure-optimum": optimal_pure_commitment, "mixed-optimum": optimal_mixed_commitment}
 
 
+def required_optimum(subject: Subject) -> ReferenceValue | None:
+    """The proved optimum over commitments of this leader's kind; None where the setting knows none.
+
+    A matrix game's mixed optimum is a mere bound for leaders who commit to a row, and the optimum for mixtures.
+    """
+    for reference in references(subject):
+        mixed = reference.name == "mixed-optimum" and subject.leader.leader_action == "mixture"
+        if (reference.kind == "optimum" or mixed) and reference.proof.get("proved", True):
+            return reference
+    return None
+
+
+def effect_size(subject: Subject) -> Fraction | None:
+    """How much is at stake for the leader: from the worst reference to the best; None where nothing is known.
+
+    The worst is the setting's baseline (a leader who ignores what it sees) or, where the setting names none below the
+    best, the least payoff that the leader can get at all.
+    """
+    known = references(subject)
+    optimum = required_optimum(subject)
+    tops = [optimum.value] if optimum else [r.value for r in known if r.kind != "baseline"]
+    if not tops:
+        return None
+    floors = [r.value for r in known if r.kind == "baseline" and r.value < max(tops)]
+    if not floors:
+        leader = subject.game.plain.leader
+        assert leader is not None
+        matrix = subject.setting.leader_table if isinstance(subject.setting, MatrixGame) else (leader.values(),)
+        floors = [min(min(row) for row in matrix)]
+    return max(max(tops) - max(floors), Fraction(0))
+
+
 def ask_references(subject: Subject, readings: Readings) -> list[Statement]:
-    """How far is the leader from the best possible one?"""
+    """How far is the leader from the best possible one? The proved optimum is required, the others are information."""
+    optimum, effect = required_optimum(subject), effect_size(subject)
     out = []
     for reference in references(subject):
-        reading = readings[1, reference.readout]
+        required = optimum is not None and reference.name == optimum.name
+        reading = readings[1, subject.readout if required else reference.readout]
         distance = reading.value - reference.value
         baseline = reference.kind == "baseline"
-        reached = distance > 0 if baseline else distance >= -subject.threshold
+        slack = subject.options.within * effect if required and effect is not None else subject.threshold
+        reached = distance > 0 if baseline else distance >= -slack
         if baseline:
             aim = f"The leader is worth more than {show(reference.value)}"
         else:
-            aim = f"The leader comes within {show(subject.threshold)} of {show(reference.value)}"
+            aim = f"The leader comes within {show(slack)} of {show(reference.value)}"
         out.append(
-            _statement(
+            state(
                 f"reference.{reference.name}",
-                "information",
+                "required" if required else "information",
                 f"{aim} ({reference.text}): it is worth {show(reading.value)}.",
                 reached,
                 measured=reading.value,
-                threshold=reference.value if baseline else reference.value - subject.threshold,
-                why="How good the play is, how bad another equilibrium could be, and how far the leader is from the "
-                "best one are three different questions; this is the third.",
+                threshold=reference.value if baseline else reference.value - slack,
+                why=_why_reference(subject, effect) if required else _WHY_REFERENCE,
                 kind=reference.kind,
-                readout=reference.readout,
+                readout=reading.readout,
                 value=float(reference.value),
                 value_exact=number_text(reference.value),
                 distance=float(distance),
+                within=number_text(subject.options.within) if required else None,
                 **reference.proof,
             )
         )
     return out
+
+
+_WHY_REFERENCE = (
+    "How good the play is, how bad another equilibrium could be, and how far the leader is from the best one are three "
+    "different questions; this is the third."
+)
+
+
+def _why_reference(subject: Subject, effect: Fraction | None) -> str:
+    share = show(100 * subject.options.within)
+    size = "" if effect is None else f", which is {show(effect)} here"
+    return (
+        "The best leader of this kind is known exactly, so falling short is no matter of taste. At most "
+        f"{share}% of what is at stake is allowed, from the worst reference to the best{size}. A leader closer to the "
+        "optimum, or a larger --within, would change the verdict."
+    )
 
 
 def ask_claims(subject: Subject) -> list[Statement]:
@@ -508,7 +586,7 @@ def ask_claims(subject: Subject) -> list[Statement]:
         runs > 0 and updates > 0 and rng_seed >= 0 and runs * updates * cells <= MAX_CELLS and updates <= MAX_ROUNDS
     ):
         return [
-            _statement(
+            state(
                 f"claim.{kind}.{readout}",
                 "required",
                 f"The trainer's claim on {kind} and {readout} readout cannot be recomputed: {runs} runs of {updates} "
@@ -527,7 +605,7 @@ def ask_claims(subject: Subject) -> list[Statement]:
         found = reading.value if kind == "value" else reading.gap
         true = abs(found - claim) <= tolerance if kind == "value" else found <= claim + tolerance
         out.append(
-            _statement(
+            state(
                 f"claim.{kind}.{readout}",
                 "required",
                 f"The trainer claims {kind} {show(claim)} under the {READOUT_WORDS[readout]}; recomputed over {runs} "

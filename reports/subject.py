@@ -84,7 +84,9 @@ class Subject:
             if not fits:
                 found = readout if place == "readout" else getattr(followers, place.partition(".")[2])
                 raise LeaderFileError(f"expected {expected}, got {found!r}", path=path, field=f"training.{place}")
-        factors = tuple(factor for factor in options.factors if factor * followers.updates <= MAX_ROUNDS)
+        factors = tuple(
+            factor for factor in options.horizons(followers.updates) if factor * followers.updates <= MAX_ROUNDS
+        )
         cells = sum(len(p.types) * len(p.actions) for p in world.players) * followers.updates * factors[-1]
         threshold = options.epsilon * Fraction(world.payoff_scale)
         seeds = max(1, min(options.seeds, MAX_CELLS // cells))
@@ -143,6 +145,7 @@ class Subject:
                 "seeds": self.seeds,
                 "factors": list(self.factors),
                 "rng_seed": options.rng_seed,
+                "within": number_text(options.within),
             },
             "training": leader.training,
             "claims": leader.claims,

@@ -55,7 +55,8 @@ def summary(document: Mapping[str, Any]) -> str:
     if open_:
         return f"{len(open_)} of {len(required)} required statements could not be decided: {', '.join(open_)}."
     others = len(asides(document))
-    return f"All {len(required)} required statements hold{f'; of the others {others} do not' if others else ''}."
+    rest = f"; of the others {others} do{'es' if others == 1 else ''} not" if others else ""
+    return f"All {len(required)} required statements hold{rest}."
 
 
 def asides(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

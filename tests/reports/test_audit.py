@@ -35,6 +35,19 @@ def by_id(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {statement["id"]: statement for statement in document["statements"]}
 
 
+NEGATIVE_EXAMPLES = {
+    # 10, where committing to the other row earns 20
+    "maintain-myopic": {"reference.pure-optimum"},
+    # the same leader, and its file claims 20
+    "maintain-boaster": {
+        *("reference.pure-optimum", "claim.value.argmax", "horizon.x1", "horizon.x10", "horizon.x100")
+    },
+    # no welfare lost by final actions, .04 by final mixes, however long the followers learn
+    "mspm-pi-episode": {"horizon.agreement"},
+}
+"""Leaders shipped because something is wrong with them, and the required statements that say what."""
+
+
 @pytest.mark.parametrize("name", list_zoo())
 def test_shipped_leaders(name: str, schema: jsonschema.Draft202012Validator) -> None:
     audit = audit_leader(zoo_path(name), name=name, quick=True)
@@ -42,9 +55,9 @@ def test_shipped_leaders(name: str, schema: jsonschema.Draft202012Validator) -> 
     schema.validate(document)
     found = by_id(document)
     assert found["regret.mw"]["verdict"] == found["tabulation"]["verdict"] == "holds"
-    boasts = name == "maintain-boaster"  # shipped with a claim that is not true
-    false = {key for key, statement in found.items() if key.startswith("claim.") and statement["verdict"] != "holds"}
-    assert bool(false) == boasts and audit.verdict == ("refuted" if boasts else "holds")
+    refuted = {s["id"] for s in document["statements"] if s["role"] == "required" and s["verdict"] != "holds"}
+    assert refuted == NEGATIVE_EXAMPLES.get(name, set())
+    assert audit.verdict == ("refuted" if refuted else "holds")
     for certificate in audit.certificates.values():
         assert check_certificate(certificate).accepted
 
@@ -63,12 +76,50 @@ def test_a_good_leader_holds(good: Audit, schema: jsonschema.Draft202012Validato
     assert document["headline"]["range"]["min_exact"] == document["headline"]["range"]["max_exact"] == "20"
     found = by_id(document)
     required = {"file.integrity", "commitment", "tabulation", "gap.argmax", "horizon.x1", "horizon.x10", "horizon.x100"}
-    required |= {"regret.mw", "claim.value.argmax", "claim.gap.argmax"}
+    required |= {"horizon.agreement", "regret.mw", "reference.pure-optimum", "claim.value.argmax", "claim.gap.argmax"}
     assert required == {s["id"] for s in document["statements"] if s["role"] == "required"}
     assert {"range.sf@0", "reference.pure-optimum", "value.empirical", "gap.last"} <= found.keys()
     mixed = found["reference.mixed-optimum"]
     assert mixed["verdict"] == "refuted" and mixed["role"] == "information"  # 20 is not 27.5
     assert mixed["details"]["recomputed"] == "55/2" and mixed["details"]["proved"] and mixed["details"]["margin"] == "0"
+
+
+def test_the_knife_edge_itself_is_refuted(leader_file: Callable[..., Path]) -> None:
+    """At maintain's mixed optimum the follower is indifferent for ever: 27.5 is there by a tie rule only (T7)."""
+    path = leader_file("on-the-edge", "maintain", [["1/4", "3/4", 0]])
+    for quick in (False, True):
+        found = by_id(audit_leader(path, quick=quick).to_document())
+        assert found["reference.mixed-optimum"]["verdict"] == "holds"
+        assert found["horizon.agreement"]["verdict"] == "refuted"
+        assert found["horizon.agreement"]["measured"] == pytest.approx(17.5, abs=0.06)
+
+
+def test_a_short_horizon_leaves_agreement_open(
+    leader_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At ×10 a leader near the knife-edge still differs by readout, and at ×100 no more: ×10 alone refutes nothing."""
+    path = leader_file("near-the-edge", "maintain", [["254/1000", "746/1000", 0]])
+    long = by_id(audit_leader(path, quick=True).to_document())
+    assert long["horizon.agreement"]["verdict"] == "holds"
+    monkeypatch.setattr("spverify.reports.audit.QUICK_ROUNDS", 5000)
+    short = audit_leader(path, quick=True)
+    found = by_id(short.to_document())
+    assert "horizon.x100" not in found and found["horizon.agreement"]["verdict"] == short.verdict == "inconclusive"
+
+
+def test_distance_from_the_optimum_is_asked_as_the_user_says(leader_file: Callable[..., Path]) -> None:
+    """Mixtures of conitzer: (1/2 - d, 1/2 + d) earns 5/2 - d; what is at stake is 5/2, from a least payoff of 0."""
+    path = leader_file("slack", "conitzer", [["3/10", "7/10"]])
+    for within, verdict in (("0.08", "holds"), ("0.0799", "refuted"), ("0", "refuted")):
+        audit = audit_leader(path, quick=True, within=within)
+        found = by_id(audit.to_document())["reference.mixed-optimum"]
+        assert found["verdict"] == verdict and found["role"] == "required", found["text"]
+
+
+def test_the_average_play_needs_no_second_opinion(leader_file: Callable[..., Path]) -> None:
+    for readout, expected in (("empirical", False), ("last", True)):
+        path = leader_file(f"by-{readout}", "maintain", [0], training={**TRAINING, "readout": readout})
+        assert ("horizon.agreement" in by_id(audit_leader(path, quick=True).to_document())) == expected
 
 
 def test_the_gap_is_that_of_the_certificate(good: Audit) -> None:
