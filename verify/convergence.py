@@ -194,7 +194,8 @@ def motion(strategies: Sequence[npt.ArrayLike], *, tolerance: float = 0.01) -> M
         strategies: for each player the strategies used, shape (T, |T_i|, |A_i|).
         tolerance: movement of probabilities that counts as none.
     """
-    flat = np.concatenate([np.asarray(x, dtype=float).reshape(len(x), -1) for x in strategies], axis=1)
+    arrays = [np.asarray(x, dtype=float) for x in strategies]
+    flat = np.concatenate([x.reshape(len(x), -1) for x in arrays], axis=1)
     tail = flat[len(flat) // 2 :]
     step = -(-len(tail) // _MAX_SNAPSHOTS)
     tail = tail[::-1][::step][::-1]

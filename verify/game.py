@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import FormatError, GameError, UsageError
-from .plain import DoubleNumerators, PlainGame, Tensor, normalised_prior, parse_game
+from .plain import LARGEST_PAYOFF, DoubleNumerators, PlainGame, Tensor, normalised_prior, parse_game
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -127,6 +127,8 @@ class BayesianGame:
                 raise GameError(f"expected {2 * n} axes (types, then actions), got {values.ndim}", field=where)
             if not np.isfinite(values).all():
                 raise GameError("expected finite numbers, found NaN or infinity", field=where)
+            if np.abs(values).max(initial=0.0) > LARGEST_PAYOFF:
+                raise GameError("expected payoffs of at most 1e100 in size; use another unit", field=where)
             actions = [max(a, b) for a, b in zip(actions, values.shape[n:], strict=True)]
             checked.append((where, values))
         if self.players is not None:

@@ -32,6 +32,7 @@ GRID = 1 << 40
 SUM_TOLERANCE = Fraction(1, 10**9)
 """How far a row of floats may be from summing to 1 (theory T1)."""
 
+LARGEST_PAYOFF = 10**100
 MAX_DOCUMENT_BYTES = 1 << 30
 MAX_DIGITS = 4300
 _RATIONAL = re.compile(r"[+-]?[0-9]+(/[0-9]+)?")
@@ -544,10 +545,20 @@ def parse_game(document: object) -> PlainGame:
     axes = type_shape + action_shape
     if not isinstance(doc["payoffs"], (list, tuple)) or len(doc["payoffs"]) != n:
         raise GameError(f"expected a list of {n} arrays, one a player", field="payoffs")
-    payoffs = tuple(parse_tensor(doc["payoffs"][i], axes, f"payoffs[{i}]") for i in range(n))
-    leader = None if doc.get("leader") is None else parse_tensor(doc["leader"], axes, "leader")
+    payoffs = tuple(_payoff(doc["payoffs"][i], axes, f"payoffs[{i}]") for i in range(n))
+    leader = None if doc.get("leader") is None else _payoff(doc["leader"], axes, "leader")
     masks = _masks(doc.get("feasible"), type_shape, action_shape)
     return PlainGame(doc["name"], tuple(players), _prior(doc["prior"], type_shape), payoffs, leader, masks)
+
+
+def _payoff(value: object, axes: tuple[int, ...], where: str) -> Tensor:
+    """A payoff array; numbers are bounded so that sums and products of them stay within the range of doubles."""
+    out = parse_tensor(value, axes, where)
+    numerators = out.numerators.values if isinstance(out.numerators, DoubleNumerators) else out.numerators
+    one = 1 if isinstance(out.numerators, DoubleNumerators) else out.denominator
+    if max(max(numerators), -min(numerators)) > LARGEST_PAYOFF * one:
+        raise GameError("expected payoffs of at most 1e100 in size; use another unit", field=where)
+    return out
 
 
 def _prior(value: object, shape: tuple[int, ...]) -> Tensor:
