@@ -25,6 +25,8 @@ from .rules import Learner
 _CHUNK_ROUNDS = 8_192
 _CHUNK_BYTES = 1 << 26
 _NOISE = 0x6E6F697365  # third part of the seed of a noisy rule's own numbers
+# microseconds: a plain round (and each seed in it), and loading numba with the compiled loop
+_ROUND_COST, _LOADING_COST = 100, 1_500_000
 MAX_SNAPSHOT_BYTES = 1 << 31
 
 READOUTS = ("empirical", "last", "argmax")
@@ -103,7 +105,7 @@ def run_learners(
     rng_seed: int | Sequence[int] = 0,
     checkpoints: Sequence[int] = (),
     keep: bool = True,
-    compiled: bool = True,
+    compiled: bool | None = None,
     threads: int = 1,
 ) -> LearnerRun:
     """Lets one learner per (player, own type) play the game for some rounds (theory T7).
@@ -124,7 +126,8 @@ def run_learners(
         rng_seed: first part, or parts, of the seeds.
         checkpoints: rounds at which the average play so far is taken.
         keep: keep the strategies of all rounds; without them memory does not grow with T (but for draws).
-        compiled: run sampled dynamics compiled; the plain path gives the same numbers, slower.
+        compiled: run sampled dynamics compiled, or plain: the same numbers up to rounding of the last digit. Left
+            out, runs that are done before numba is loaded are plain.
         threads: threads that share the seeds of a compiled run; 0 is one a processor.
 
     Raises:
@@ -153,7 +156,7 @@ def run_games(
     rng_seed: int = 0,
     checkpoints: Sequence[int] = (),
     keep: bool = False,
-    compiled: bool = True,
+    compiled: bool | None = None,
     threads: int = 1,
 ) -> LearnerRun:
     """`run_learners` on many games of one shape and one set of masks at once, types and opponents sampled.
@@ -196,7 +199,7 @@ class _Run:
         opponents: str,
         checkpoints: Sequence[int],
         keep: bool,
-        compiled: bool,
+        compiled: bool | None,
         threads: int,
     ) -> None:
         for name, mode in (("types", types), ("opponents", opponents)):
@@ -227,6 +230,8 @@ class _Run:
             [game.marginal(i) * rounds if types == "sampled" else np.full(k, float(rounds)) for game in games]
             for i, k in enumerate(self.layout.types)
         ]
+        if compiled is None:  # by the arguments alone, so that the same question always has the same digits
+            compiled = rounds * (_ROUND_COST * len(games) + self.batch) > _LOADING_COST
         self.engines: list[_Plain | _Compiled]
         if self.drawn and compiled:
             self.engines = [_Compiled(games, self.layout, learner, seeds, visits, rngs, noises, threads)]

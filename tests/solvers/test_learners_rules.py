@@ -166,7 +166,7 @@ def test_compiled_and_plain_give_the_same_numbers(rule: Learner) -> None:
     """Long enough that a drift between the two would show, over chunk borders and checkpoints, on two threads."""
     game = correlated(3, 3, 2, 3)
     options = {"seeds": 3, "rng_seed": 11, "checkpoints": (37, 2000)}
-    fast = run_learners(game, rule, 2000, threads=2, **options)
+    fast = run_learners(game, rule, 2000, compiled=True, threads=2, **options)
     slow = run_learners(game, rule, 2000, compiled=False, **options)
     np.testing.assert_array_equal(fast.types, slow.types)
     np.testing.assert_array_equal(fast.actions, slow.actions)
