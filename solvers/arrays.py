@@ -1,12 +1,13 @@
 """A game as arrays ready for linear programming, in doubles or in integers, with one numbering of its rows.
 
 The float side is rescaled to payoffs and objective in [0, 1], which is what keeps solver tolerances meaningful; the
-integer side is exact. Both go through the same column builders (`polytope.py`, `plans.py`), so a basis found in
-doubles can be solved again in rationals.
+integer side is exact and read only where it is needed. Both go through the same column builders (`polytope.py`,
+`plans.py`), so a basis found in doubles can be solved again in rationals.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -22,6 +23,34 @@ from ..verify.plain import Tensor
 IntArray = npt.NDArray[np.int64]
 
 
+class Table:
+    """One array over (types.., actions..), read at some places only: doubles, or exact numerators as Python integers.
+
+    Args:
+        values: an array (axes of length 1 broadcast), or a `Tensor`, of which only what is asked for is made exact.
+        shape: axes (types.., actions..).
+        sign, low: what is read is ``sign * value - low``.
+        scale: and that divided by this, in doubles.
+    """
+
+    def __init__(
+        self, values: FloatArray | Tensor, shape: tuple[int, ...], *, sign: int = 1, low: Any = 0, scale: float = 1.0
+    ) -> None:
+        self.values, self.shape, self.sign, self.low, self.scale = values, shape, sign, low, scale
+
+    def __getitem__(self, index: tuple[IntArray, ...]) -> Any:
+        values = self.values
+        if not isinstance(values, Tensor):
+            at = tuple(k if length > 1 else np.zeros_like(k) for k, length in zip(index, values.shape, strict=True))
+            return (self.sign * values[at] - self.low) / self.scale
+        shape = np.broadcast_shapes(*(k.shape for k in index))
+        place = sum(k * stride for k, stride in zip(index, values.strides, strict=True))
+        known, inverse = np.unique(np.broadcast_to(place, shape), return_inverse=True)
+        read = np.empty(len(known), dtype=object)
+        read[:] = [self.sign * values.numerators[k] - self.low for k in known.tolist()]
+        return read[inverse.reshape(shape)]
+
+
 @dataclass(frozen=True, eq=False)
 class Arrays:
     """Numbers of one game and one objective to be maximised; all entries doubles, or all Python integers.
@@ -29,14 +58,14 @@ class Arrays:
     Attributes:
         prior: weights of the objective, axes (types..).
         conditional: for each player the weights of its regret rows, axes (types..).
-        payoffs: for each player, broadcast to (types.., actions..).
-        objective: broadcast to (types.., actions..); larger is better.
+        payoffs: for each player.
+        objective: larger is better.
     """
 
     prior: Any
     conditional: tuple[Any, ...]
-    payoffs: tuple[Any, ...]
-    objective: Any
+    payoffs: tuple[Table, ...]
+    objective: Table
 
     @property
     def n(self) -> int:
@@ -48,10 +77,14 @@ class Arrays:
         """Number of types of each player."""
         return tuple(self.prior.shape)
 
-    @property
-    def actions(self) -> tuple[int, ...]:
-        """Number of actions of each player."""
-        return tuple(self.objective.shape[self.n :])
+    def gains(self, i: int, types: Any, actions: Any) -> Any:
+        """u_i(types, a', a_-i) - u_i(types, a) for every own action a', a last axis, at each place of the indices."""
+        n = self.n
+        own = np.arange(self.payoffs[i].shape[n + i])
+        index = [t[..., None] for t in types] + [own if j == i else a[..., None] for j, a in enumerate(actions)]
+        table = self.payoffs[i][tuple(index)]
+        table = np.broadcast_to(table, (*np.broadcast_shapes(*(k.shape for k in actions)), len(own)))
+        return table - np.take_along_axis(table, actions[i][..., None], axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +132,8 @@ class Problem:
         spans = [_span(payoff, self.cells) for payoff in (*game.payoffs, self.sign * values)]
         self.payoff_scale = [span or 1.0 for _, span in spans[:-1]]
         self.objective_low, self.objective_scale = spans[-1][0], spans[-1][1] or 1.0
-        scaled = [(payoff - low) / (span or 1.0) for payoff, (low, span) in zip(game.payoffs, spans[:-1], strict=True)]
-        aim = (self.sign * values - self.objective_low) / self.objective_scale
-        # one object carries the scaled numbers, so that the contractions of verify/ price all columns at once
-        self.scaled = BayesianGame(game.prior, scaled, leader=aim, feasible=game.feasible, players=game.players)
+        self.values = values
+        self.payoff_low = [low for low, _ in spans[:-1]]
         self.rows, self.n_regrets = _number_rows(game, [span > 0 for _, span in spans[:-1]])
         # no regret exceeds the payoff range, so a larger epsilon says no more (and could overflow)
         bounds = [float(min(epsilon / Fraction(scale), Fraction(2))) for scale in self.payoff_scale]
@@ -111,14 +142,20 @@ class Problem:
         )
 
     @cached_property
+    def pricer(self) -> Pricer:
+        """Reduced costs of all cells in the scaled units."""
+        return Pricer(self)
+
+    @cached_property
     def arrays(self) -> Arrays:
         """The scaled game in doubles."""
-        game = self.scaled
+        game = self.game
+        payoffs = zip(game.payoffs, self.payoff_low, self.payoff_scale, strict=True)
         return Arrays(
             game.prior,
             tuple(game.conditional(i) for i in range(game.n_players)),
-            tuple(np.broadcast_to(payoff, game.shape) for payoff in game.payoffs),
-            np.broadcast_to(game.leader, game.shape),
+            tuple(Table(payoff, game.shape, low=low, scale=scale) for payoff, low, scale in payoffs),
+            Table(self.values, game.shape, sign=self.sign, low=self.objective_low, scale=self.objective_scale),
         )
 
     @cached_property
@@ -127,21 +164,18 @@ class Problem:
 
         The objective starts at 0 as it does in doubles: with redundant rows in a basis, a shift would change its duals.
         """
-        plain = self.game.plain
+        plain, shape = self.game.plain, self.game.shape
         prior = _objects(plain.prior)
-        aim = np.broadcast_to(self.sign * _objects(self.exact_objective), self.game.shape)
-        return Arrays(
-            prior,
-            (prior,) * plain.n,
-            tuple(np.broadcast_to(_objects(payoff), self.game.shape) for payoff in plain.payoffs),
-            aim - self.integer_low,
-        )
+        aim = Table(self.exact_objective, shape, sign=self.sign, low=self.integer_low)
+        return Arrays(prior, (prior,) * plain.n, tuple(Table(payoff, shape) for payoff in plain.payoffs), aim)
 
     @cached_property
     def integer_low(self) -> int:
-        """What was taken off the integer side's objective: its smallest value over feasible cells."""
-        values = self.sign * _objects(self.exact_objective)
-        return int(values.min() if self.cells.all() else np.broadcast_to(values, self.cells.shape)[self.cells].min())
+        """What is taken off the integer side's objective: its value where it is smallest in doubles."""
+        values = np.where(self.game.feasible_cells, self.sign * self.values, np.inf)
+        place = np.unravel_index(int(values.argmin()), values.shape)
+        own = sum(int(k) * stride for k, stride in zip(place, self.exact_objective.strides, strict=True))
+        return int(self.sign * self.exact_objective.numerators[own])
 
     @cached_property
     def row_units(self) -> list[Fraction]:
@@ -203,3 +237,73 @@ def _objects(array: Tensor) -> Any:
     out = np.empty(len(array.numerators), dtype=object)
     out[:] = list(array.numerators)
     return out.reshape(array.shape)
+
+
+BLOCK_CELLS = 1 << 18
+"""Cells priced at once: what fits the processor's cache a few times over."""
+
+FAR = 16.0
+"""Payoffs this many times further from 0 than their range are moved to 0 before they are multiplied."""
+
+
+class Pricer:
+    """The bracket of theory T5 without potentials, scaled, in blocks of joint types: no array over all cells is made.
+
+    In block order the joint types run in C order; values of infeasible cells are -inf.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        game, self.problem = problem.game, problem
+        self.n, self.types, self.actions = game.n_players, game.type_shape, game.action_shape
+        self.width = int(np.prod(self.actions))
+        self.fixed = 0
+        while self.fixed < self.n and int(np.prod(self.types[self.fixed :])) * self.width > BLOCK_CELLS:
+            self.fixed += 1
+        self.payoffs = []
+        for payoff, low, scale in zip(game.payoffs, problem.payoff_low, problem.payoff_scale, strict=True):
+            far = abs(low) > FAR * scale
+            self.payoffs.append(np.ascontiguousarray(payoff - low if far else payoff))
+        self.conditional = [game.conditional(i) for i in range(self.n)]
+        self.all_feasible = bool(problem.cells.all())
+
+    def blocks(self, multipliers: list[FloatArray]) -> Iterator[tuple[int, FloatArray]]:
+        """(first joint type, values (joint types, joint actions)) block by block, for multipliers in scaled units."""
+        scaled = [y / scale for y, scale in zip(multipliers, self.problem.payoff_scale, strict=True)]
+        size = int(np.prod(self.types[self.fixed :]))
+        for k, prefix in enumerate(np.ndindex(*self.types[: self.fixed])):
+            yield k * size, self._block(prefix, scaled).reshape(size, self.width)
+
+    def whole(self, multipliers: list[FloatArray]) -> FloatArray:
+        """All values, axes (types.., actions..)."""
+        return np.concatenate([block for _, block in self.blocks(multipliers)]).reshape(self.problem.game.shape)
+
+    def _at(self, values: Any, prefix: tuple[int, ...]) -> Any:
+        return values[tuple(t if length > 1 else 0 for t, length in zip(prefix, values.shape, strict=False))]
+
+    def _block(self, prefix: tuple[int, ...], multipliers: list[FloatArray]) -> FloatArray:
+        problem, n, k = self.problem, self.n, len(prefix)
+        rest, tail = self.types[k:], (1,) * self.n
+        prior = problem.game.prior[prefix].reshape((*rest, *tail)) / problem.objective_scale
+        aim = self._at(problem.values, prefix)
+        out: FloatArray = np.empty((*rest, *self.actions))
+        np.multiply(aim, problem.sign * prior, out=out)
+        out -= prior * problem.objective_low
+        for i, y in enumerate(multipliers):
+            payoff = self._at(self.payoffs[i], prefix)
+            axis = n - k + i
+            if payoff.shape[axis] == 1 or not y.any():
+                continue
+            z = y[prefix[i]] if i < k else y.reshape([-1 if j == i else 1 for j in range(k, n)] + [y.shape[1]])
+            left, right = payoff.shape[n - k : axis], payoff.shape[axis + 1 :]
+            lines = payoff.reshape(*payoff.shape[: n - k], int(np.prod(left)), y.shape[1], int(np.prod(right)))
+            # the last axis is summed with the multipliers on the right: many products of one line each are slow
+            at_end = lines.shape[-1] == 1
+            deviated = lines[..., 0] @ z[..., :, None] if at_end else z[..., None, None, :] @ lines
+            shape = np.broadcast_shapes(payoff.shape[: n - k], z.shape[:-1])
+            weight = self.conditional[i][prefix].reshape((*rest, *tail))
+            out -= weight * deviated.reshape(*shape, *left, 1, *right)
+            out += (weight * z.sum(axis=-1).reshape(z.shape[:-1] + tail if i >= k else tail)) * payoff
+        if not self.all_feasible:
+            cells = self._at(problem.game.feasible_cells, prefix)
+            out[~np.broadcast_to(cells, out.shape)] = -np.inf
+        return out

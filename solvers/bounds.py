@@ -15,6 +15,7 @@ from time import monotonic
 import numpy as np
 import numpy.typing as npt
 
+from ..verify import fast_kernel
 from ..verify.certificate import (
     Certificate,
     attained_certificate,
@@ -26,10 +27,9 @@ from ..verify.errors import FormatError, UsageError
 from ..verify.game import BayesianGame, FloatArray
 from ..verify.kernel import SETS, check_certificate, exact_gap, objective_tensor
 from ..verify.plain import Tensor, parse_number
-from ..verify.play import ConditionalPlay, MixturePlay, PlanPlay, Play, exact
-from ..verify.regret import dual_payoff
+from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay, exact
 from .arrays import Problem
-from .plans import best_profile, masked
+from .plans import best_profile
 from .search import PlanPool, Proof, Proposal, search_cells, search_plans
 
 PROOF_NODES = 500_000
@@ -239,17 +239,15 @@ def _non_signalling(problem: Problem, deadline: float, pool: PlanPool, progress:
 
 def _as_set(play: Play, game: BayesianGame, which: str) -> Play:
     """A conditional play of one joint type or one player in a form that shows it to be of the strategic form."""
-    if which != "sf" or not isinstance(play, ConditionalPlay):
+    if which != "sf" or not isinstance(play, SparsePlay):
         return play
-    sigma = np.array(play.sigma, dtype=object)
-    if game.n_players == 1:
-        return MixturePlay([Fraction(1)], [sigma[None].tolist()])
-    flat = sigma.reshape(-1)
-    used = np.flatnonzero(flat > 0)
-    if not isinstance(flat[used[0]], Fraction | int):
-        flat = flat.astype(float)
-    actions = np.unravel_index(used, game.action_shape)
-    return PlanPlay(flat[used].tolist(), [a[:, None] for a in actions])
+    weights = [mass for *_, mass in play.cells]
+    if game.n_players > 1:
+        return PlanPlay(weights, [[[actions[i]] for _, actions, _ in play.cells] for i in range(game.n_players)])
+    rows = [[Fraction(0)] * game.action_shape[0] for _ in range(game.type_shape[0])]
+    for (t,), (a,), mass in play.cells:
+        rows[t][a] = mass
+    return MixturePlay([Fraction(1)], [[rows]])
 
 
 class _Court:
@@ -262,7 +260,9 @@ class _Court:
 
     def _accepts(self, certificate: Certificate) -> bool:
         """The kernel's answer; the game is handed over as it is, which spares parsing the certificate's copy of it."""
-        return check_certificate({**certificate.document, "game": None}, self.game.plain).accepted
+        plain = self.game.plain
+        check = fast_kernel.check_certificate if fast_kernel.big(plain) else check_certificate
+        return check({**certificate.document, "game": None}, plain).accepted
 
     def _try(self, proof: Proof) -> bool:
         certificate = outer_certificate(
@@ -317,8 +317,7 @@ class _Court:
         y = [np.zeros(mask.shape) for mask in self.game.feasible]
         for i, t, a, number in rows:
             y[i][t, a] = float(number) * problem.payoff_scale[i] / problem.objective_scale
-        scaled = problem.scaled
-        c = masked(dual_payoff(scaled, scaled.leader, y), self.game)
+        c = problem.pricer.whole(y)
         paid = sum(float(problem.epsilon) / s * float(z.sum()) for s, z in zip(problem.payoff_scale, y, strict=True))
         if proof.value is not None:
             limit = (problem.sign * float(proof.value) - problem.objective_low) / problem.objective_scale - paid

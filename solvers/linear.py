@@ -191,6 +191,8 @@ def _master(bounds: FloatArray, n_masses: int, columns: Columns, price: float | 
 
 def _unseen(new: IntArray, pool: IntArray) -> IntArray:
     """Rows of ``new`` that are not in ``pool``, each once."""
+    if pool.shape[1] == 1:
+        return np.setdiff1d(new, pool)[:, None]
     known = {row.tobytes() for row in np.ascontiguousarray(pool)}
     out = []
     for row in np.ascontiguousarray(new):

@@ -39,10 +39,7 @@ def plan_columns(arrays: Arrays, rows: list[IntArray], n_regrets: int, keys: Int
     count = len(keys)
     parts: list[tuple[Any, Any]] = []
     for i in range(n):
-        payoff = np.moveaxis(arrays.payoffs[i], n + i, -1)
-        table = payoff[(*grid, *(a for j, a in enumerate(chosen) if j != i))]
-        played = np.take_along_axis(table, chosen[i][..., None], axis=-1)
-        gains = arrays.conditional[i].reshape(1, -1, 1) * (table - played)
+        gains = arrays.conditional[i].reshape(1, -1, 1) * arrays.gains(i, list(grid), chosen)
         others = tuple(1 + j for j in range(n) if j != i)
         regrets = gains.reshape(count, *types, -1).sum(axis=others)
         parts.append((np.broadcast_to(rows[i].ravel(), (count, rows[i].size)), regrets.reshape(count, -1)))

@@ -71,10 +71,8 @@ class CellProgram:
         types, actions = index[:n], index[n:]
         parts: list[tuple[Any, Any]] = []
         for i in range(n):
-            payoff = np.moveaxis(arrays.payoffs[i], n + i, -1)
-            table = payoff[(*types, *(a for j, a in enumerate(actions) if j != i))]
-            played = np.take_along_axis(table, actions[i][:, None], axis=1)
-            parts.append((self.rows[i][types[i]], arrays.conditional[i][types][:, None] * (table - played)))
+            gains = arrays.conditional[i][types][:, None] * arrays.gains(i, types, actions)
+            parts.append((self.rows[i][types[i]], gains))
         ones = np.ones((len(cells), 1), dtype=arrays.prior.dtype)
         parts.append((self.mass[types][:, None], ones))
         for j, numbers in enumerate(self.equalities):

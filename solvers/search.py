@@ -14,20 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from ..verify.game import BayesianGame, FloatArray
+from ..verify.game import FloatArray
 from ..verify.plain import grid_row, tensor
-from ..verify.play import ConditionalPlay, PlanPlay, Play
-from ..verify.regret import dual_payoff
+from ..verify.play import ConditionalPlay, PlanPlay, Play, SparsePlay
 from .arrays import Columns, IntArray, Problem
 from .linear import GAP, Program, Vertex, exact_vertex, generate
-from .plans import alternate, best_profile, masked, plan_columns, random_profiles, unpack
+from .plans import alternate, best_profile, plan_columns, random_profiles, unpack
 from .polytope import CellProgram, cells_of, round_non_signalling
 
 DIRECT_COLUMNS = 3_000
 """Up to here one linear program over all cells beats column generation (measured)."""
-
-EXACT_CELLS = 300_000
-"""Up to here a play over all cells is written down in rationals."""
 
 Progress = Callable[[str], None]
 
@@ -99,49 +95,55 @@ def search_cells(problem: Problem, *, signalling: bool, deadline: float, progres
             potentials = None if signalling else _exact_potentials(problem, program, vertex)
             value = _vertex_value(problem, program.n_masses, vertex)
             out.proofs.append(Proof(problem.exact_rows(vertex.duals), potentials, value))
-            if min(vertex.x) >= 0 and int(np.prod(game.shape)) <= EXACT_CELLS:
-                out.plays.append(ConditionalPlay(_sigma(problem, keys[solution.basic, 0], vertex.x).tolist()))
+            if min(vertex.x) >= 0:
                 out.method += ", vertex exact"
-        if not out.plays:
-            sigma = _float_sigma(problem, keys[:, 0], solution.x)
-            exact = on_grid(sigma) if signalling else round_non_signalling(game, sigma)
-            out.plays.append(ConditionalPlay(exact.tolist()))
+                chosen = keys[solution.basic, 0]
+                if signalling:
+                    out.plays.append(_sparse(problem, chosen, vertex.x))
+                else:
+                    out.plays.append(ConditionalPlay(_dense(problem, chosen, vertex.x, object).tolist()))
+        if not out.plays and signalling:
+            out.plays.append(_rounded(problem, keys[:, 0], solution.x))
+        elif not out.plays:
+            sigma = _dense(problem, keys[:, 0], np.maximum(solution.x, 0.0), float)
+            sigma /= sigma.reshape(*game.type_shape, -1).sum(axis=-1).reshape(game.type_shape + (1,) * game.n_players)
+            out.plays.append(ConditionalPlay(round_non_signalling(game, sigma).tolist()))
     potentials = None if signalling else [-f * problem.objective_scale for f in program.potentials(duals)]
     out.proofs.append(Proof(problem.multipliers(duals), potentials))
     return out
 
 
 class _CellOracle:
-    """Prices all cells at once by contraction and offers the best few of each joint type."""
+    """Prices all cells, block by block, and offers the best few of each joint type."""
 
     def __init__(self, problem: Problem, program: CellProgram, each: int = 6) -> None:
         self.problem, self.each = problem, each
-        game = problem.game
-        self.live = np.flatnonzero(game.prior.ravel() > 0)
-        self.masses = program.mass.ravel()[self.live]
-        self.width = int(np.prod(game.action_shape))
-
-    def _priced(self, multipliers: list[FloatArray]) -> FloatArray:
-        scaled = self.problem.scaled
-        c = masked(dual_payoff(scaled, scaled.leader, multipliers), self.problem.game)
-        return c.reshape(-1, self.width)[self.live]
+        self.masses = program.mass.ravel()
+        self.width = problem.pricer.width
 
     def first(self) -> IntArray:
         """The cells with the largest objective."""
         zero = [np.zeros(rows.shape) for rows in self.problem.rows]
-        return self._keys(self._priced(zero), self.each, None)
+        return self._best(zero, np.full(len(self.masses), -np.inf))[0]
 
-    def _keys(self, c: FloatArray, each: int, floor: FloatArray | None) -> IntArray:
-        each = min(each, self.width)
-        top = np.argpartition(c, self.width - each, axis=1)[:, self.width - each :]
-        value = np.take_along_axis(c, top, axis=1)
-        good = np.isfinite(value) if floor is None else value > floor[:, None]
-        return (self.live[:, None] * self.width + top)[good][:, None]
+    def _best(self, multipliers: list[FloatArray], floors: FloatArray) -> tuple[IntArray, float]:
+        """Each joint type's best cells above its floor, and the sum of all joint types' largest values."""
+        out, total = [], 0.0
+        for first, block in self.problem.pricer.blocks(multipliers):
+            for k in np.flatnonzero(self.masses[first : first + len(block)] >= 0).tolist():
+                row = block[k]
+                good = np.flatnonzero(row > floors[first + k])
+                total += float(row.max())
+                if len(good) > self.each:
+                    good = good[np.argpartition(row[good], len(good) - self.each)[len(good) - self.each :]]
+                out.append(good + (first + k) * self.width)
+        return np.concatenate(out)[:, None], total
 
     def __call__(self, duals: FloatArray) -> tuple[IntArray, float]:
-        c = self._priced([np.maximum(y, 0.0) for y in self.problem.split(duals)])
-        bound = float(self.problem.bounds @ np.maximum(duals[: self.problem.n_regrets], 0.0) + c.max(axis=1).sum())
-        return self._keys(c, self.each, duals[self.masses] + 0.1 * GAP / len(self.live)), bound
+        regrets = np.maximum(duals[: self.problem.n_regrets], 0.0)
+        floors = duals[np.maximum(self.masses, 0)] + 0.1 * GAP / int((self.masses >= 0).sum())
+        cells, total = self._best([np.maximum(y, 0.0) for y in self.problem.split(duals)], floors)
+        return cells, float(self.problem.bounds @ regrets) + total
 
 
 def _vertex(problem: Problem, n_masses: int, columns: Any, tight: IntArray) -> Vertex | None:
@@ -161,42 +163,42 @@ def _exact_potentials(problem: Problem, program: CellProgram, vertex: Vertex) ->
     return [tensor([Fraction(v) for v in f.ravel().tolist()], f.shape) for f in program.potentials(duals)]
 
 
-def _default_rows(game: BayesianGame, dtype: Any) -> Any:
-    """sigma with each joint type's first feasible joint action, one row a joint type."""
-    cells = np.broadcast_to(game.feasible_cells, game.shape).reshape(game.prior.size, -1)
-    sigma = np.zeros(cells.shape, dtype=dtype)
-    sigma[np.arange(len(cells)), cells.argmax(axis=1)] = 1
-    return sigma
-
-
-def _sigma(problem: Problem, cells: IntArray, x: list[Fraction]) -> Any:
-    """The exact sigma with the given masses on cells; joint types without any take their first feasible action."""
+def _sparse(problem: Problem, cells: IntArray, masses: list[Fraction]) -> SparsePlay:
+    """The play with the given masses on cells; joint types without any take their first feasible action."""
     game = problem.game
-    sigma = _default_rows(game, object)
-    used = np.unique(cells // sigma.shape[1])
-    sigma[used] = 0
-    sigma.ravel()[cells] = x
+    used = [k for k, mass in enumerate(masses) if mass > 0]
+    index = [axis.tolist() for axis in np.unravel_index(cells[used], game.shape)]
+    n = game.n_players
+    out = [(here[:n], here[n:], masses[k]) for k, here in zip(used, zip(*index, strict=True), strict=True)]
+    seen = {types for types, *_ in out}
+    for types in np.ndindex(*game.type_shape):
+        if types not in seen:
+            first = tuple(int(game.feasible[i][t].argmax()) for i, t in enumerate(types))
+            out.append((types, first, Fraction(1)))
+    return SparsePlay(sorted(out))
+
+
+def _rounded(problem: Problem, cells: IntArray, x: FloatArray) -> SparsePlay:
+    """A float solution clipped and put on the grid, each joint type's masses summing to 1."""
+    masses = [Fraction(0)] * len(cells)
+    joint = cells // problem.pricer.width
+    for types in np.unique(joint).tolist():
+        own = np.flatnonzero((joint == types) & (x > 0))
+        if len(own):
+            for k, mass in zip(own.tolist(), grid_row([Fraction(v) for v in x[own].tolist()]), strict=True):
+                masses[k] = mass
+    return _sparse(problem, cells, masses)
+
+
+def _dense(problem: Problem, cells: IntArray, masses: Any, dtype: Any) -> Any:
+    """sigma with the given masses on cells, axes (types.., actions..); other joint types: first feasible action."""
+    game = problem.game
+    feasible = np.broadcast_to(game.feasible_cells, game.shape).reshape(game.prior.size, -1)
+    sigma = np.zeros(feasible.shape, dtype=dtype)
+    sigma.ravel()[cells] = masses
+    empty = np.flatnonzero(~(sigma > 0).any(axis=1))
+    sigma[empty, feasible[empty].argmax(axis=1)] = 1
     return sigma.reshape(game.shape)
-
-
-def _float_sigma(problem: Problem, cells: IntArray, x: FloatArray) -> FloatArray:
-    """The same in doubles, clipped and with each joint type's masses summing to 1."""
-    game = problem.game
-    sigma = _default_rows(game, float)
-    mass = np.zeros(sigma.shape)
-    mass.ravel()[cells] = np.maximum(x, 0.0)
-    total = mass.sum(axis=1, keepdims=True)
-    return np.where(total > 0.5, mass / np.where(total > 0, total, 1.0), sigma).reshape(game.shape)
-
-
-def on_grid(sigma: FloatArray) -> Any:
-    """The same play exactly, as `verify.plain.exact_row` would round it, but quick where most cells are 0."""
-    rows = sigma.reshape(-1, int(np.prod(sigma.shape[sigma.ndim // 2 :])))
-    out = np.zeros(rows.shape, dtype=object)
-    for k, row in enumerate(rows):
-        used = np.flatnonzero(row)
-        out[k, used] = grid_row([Fraction(x) for x in row[used].tolist()])
-    return out.reshape(sigma.shape)
 
 
 # ------------------------------------------------------------------------------- plans: SF
@@ -261,10 +263,6 @@ class _PlanOracle:
         self.rng = np.random.default_rng(0)
         self.recent: IntArray | None = None
 
-    def _priced(self, multipliers: list[FloatArray]) -> FloatArray:
-        scaled = self.problem.scaled
-        return masked(dual_payoff(scaled, scaled.leader, multipliers), self.problem.game)
-
     def _local(self, c: FloatArray) -> tuple[IntArray, FloatArray]:
         game = self.problem.game
         starts = random_profiles(game, self.starts, self.rng)
@@ -278,12 +276,12 @@ class _PlanOracle:
 
     def first(self) -> IntArray:
         """Locally best profiles for the objective alone."""
-        return self._local(self._priced([np.zeros(rows.shape) for rows in self.problem.rows]))[0]
+        return self._local(self.problem.pricer.whole([np.zeros(rows.shape) for rows in self.problem.rows]))[0]
 
     def __call__(self, duals: FloatArray) -> tuple[IntArray, float]:
         problem = self.problem
         regrets = np.maximum(duals[: problem.n_regrets], 0.0)
-        c = self._priced([np.maximum(y, 0.0) for y in problem.split(duals)])
+        c = problem.pricer.whole([np.maximum(y, 0.0) for y in problem.split(duals)])
         paid = float(problem.bounds @ regrets)
         mass = float(duals[problem.n_regrets])
         floor = mass + 0.5 * GAP

@@ -18,7 +18,6 @@ from spverify.verify.certificate import outer_certificate
 from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import is_non_signalling, objective_tensor
 from spverify.verify.play import ConditionalPlay, exact
-from spverify.verify.regret import dual_payoff
 
 SETS = ("sf", "ns", "tc")
 
@@ -194,7 +193,7 @@ def test_pricing_agrees_with_the_columns(data: Any, drawn_games: Any) -> None:
     problem = Problem(game, objective_tensor(game.plain, "leader"), game.leader, "lower", Fraction(0))
     rng = np.random.default_rng(data.draw(st.integers(0, 999)))
     duals = rng.random(problem.n_regrets)
-    c = dual_payoff(problem.scaled, problem.scaled.leader, problem.split(duals))
+    c = problem.pricer.whole(problem.split(duals))
     keys = random_profiles(game, 6, rng)
     columns = plan_columns(problem.arrays, problem.rows, problem.n_regrets, keys)
     reduced = np.array(columns.cost, dtype=float)
