@@ -141,13 +141,10 @@ class _ReplyProgram:
 
     def _solve(self, price: float | None) -> Solution | None:
         count, width = self.matrix.shape
-        program = Program(np.zeros(width), np.ones(1))
+        program = Program(np.zeros(width), np.ones(1), price)
         ones = np.ones((count, 1))
         numbers = np.tile(np.arange(width), (count, 1))
         program.add(Columns.of(self.cost, [(numbers, self.matrix), (np.full((count, 1), width), ones)]))
-        if price is not None:
-            each = np.arange(width)
-            program.add(Columns(np.full(width, -price), each, each, np.full(width, -1.0)))
         return program.solve(10.0)
 
     def _rounded(self, solution: Solution) -> list[Fraction]:

@@ -29,19 +29,23 @@ MAX_BITS = 12_000
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A basic solution: value to be maximised, primal x, row duals (>= 0 for rows <= ), and the basis."""
+    """A basic solution: value to be maximised, primal x, row duals (>= 0 for rows <= ), the basis, and the excess."""
 
     value: float
     x: FloatArray
     duals: FloatArray
     basic: IntArray
     tight: IntArray
+    exceeded: float = 0.0
 
 
 class Program:
-    """max cost x subject to A x <= bounds (first rows), A x = equal (the rest), x >= 0; columns come in batches."""
+    """max cost x subject to A x <= bounds (first rows), A x = equal (the rest), x >= 0; columns come in batches.
 
-    def __init__(self, bounds: FloatArray, equal: FloatArray) -> None:
+    With a ``price``, each of the first rows may be exceeded at that price until `close` is called.
+    """
+
+    def __init__(self, bounds: FloatArray, equal: FloatArray, price: float | None = None) -> None:
         self.highs = highspy.Highs()
         for name, value in (
             ("output_flag", False),
@@ -56,7 +60,22 @@ class Program:
         count = len(lower)
         upper = np.concatenate([bounds, equal])
         self.highs.addRows(count, lower, upper, 0, np.zeros(count, dtype=np.int32), none, np.zeros(0))
-        self.n_bounds = len(bounds)
+        self.slacks = 0
+        if price is not None:
+            each = np.arange(len(bounds))
+            self.add(Columns(np.full(len(bounds), -price), each, each, np.full(len(bounds), -1.0)))
+            self.slacks = len(bounds)
+
+    def reprice(self, price: float) -> None:
+        """Changes what exceeding a row costs."""
+        each = np.arange(self.slacks, dtype=np.int32)
+        self.highs.changeColsCost(self.slacks, each, np.full(self.slacks, price))
+
+    def close(self) -> None:
+        """No row may be exceeded any more; the basis is kept."""
+        each, zero = np.arange(self.slacks, dtype=np.int32), np.zeros(self.slacks)
+        self.highs.changeColsBounds(self.slacks, each, zero, zero)
+        self.highs.changeColsCost(self.slacks, each, zero)
 
     def add(self, columns: Columns) -> None:
         """Adds columns; entries below 1e-9 would be dropped by HiGHS and are dropped here."""
@@ -82,12 +101,21 @@ class Program:
             return None
         found, basis = self.highs.getSolution(), self.highs.getBasis()
         is_basic = highspy.HighsBasisStatus.kBasic
-        basic = np.flatnonzero([status == is_basic for status in basis.col_status])
-        tight = np.flatnonzero([status != is_basic for status in basis.row_status])
+        columns = np.array([status == is_basic for status in basis.col_status])
+        rows = np.array([status == is_basic for status in basis.row_status])
+        # a slack in the basis takes the place of its row's own
+        rows[: self.slacks] |= columns[: self.slacks]
         # after the first solve the basis stays primal feasible when columns come: go on with the primal simplex
         self.highs.setOptionValue("simplex_strategy", 4)
-        value = -self.highs.getInfo().objective_function_value
-        return Solution(value, np.array(found.col_value), -np.array(found.row_dual), basic, tight)
+        x = np.array(found.col_value)
+        return Solution(
+            -info.objective_function_value,
+            x[self.slacks :],
+            -np.array(found.row_dual),
+            np.flatnonzero(columns[self.slacks :]),
+            np.flatnonzero(~rows),
+            float(x[: self.slacks].sum()),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,23 +165,19 @@ def generate(
     """
     price: float | None = 4.0
     best_bound, best_duals = np.inf, np.zeros(len(bounds) + n_masses)
-    program = _master(bounds, n_masses, columns_of(pool), price)
+    program = Program(bounds, np.ones(n_masses), price)
+    program.add(columns_of(pool))
     solution: Solution | None = None
     try:
         while monotonic() < deadline:
             current = program.solve(deadline - monotonic())
             if current is None:
                 break
-            paid = float(current.x[: len(bounds)].sum()) if price else 0.0
-            if price and paid <= 1e-9:
-                # feasible: start over without the priced slacks, so that the last basis is one of true columns
-                program = _master(bounds, n_masses, columns_of(pool), None)
-                clean = program.solve(deadline - monotonic())
-                if clean is not None:
-                    price, current = None, clean
-                else:
-                    program = _master(bounds, n_masses, columns_of(pool), price)
-                    current = program.solve(deadline - monotonic()) or current
+            if price and current.exceeded <= 1e-9:
+                program.close()
+                price, current = None, program.solve(deadline - monotonic())
+                if current is None:
+                    break
             if price is None:
                 solution = current
             new, bound = oracle(current.duals)
@@ -170,7 +194,7 @@ def generate(
                 if price is None or price > 1e9:
                     break
                 price *= 16.0
-                program = _master(bounds, n_masses, columns_of(pool), price)
+                program.reprice(price)
                 continue
             pool = np.concatenate([pool, new])
             program.add(columns_of(new))
@@ -178,15 +202,6 @@ def generate(
         if progress:
             progress("interrupted; going on with what is known")
     return Generated(solution, pool, best_duals, best_bound, False)
-
-
-def _master(bounds: FloatArray, n_masses: int, columns: Columns, price: float | None) -> Program:
-    program = Program(bounds, np.ones(n_masses))
-    if price is not None:
-        each = np.arange(len(bounds))
-        program.add(Columns(np.full(len(bounds), -price), each, each, np.full(len(bounds), -1.0)))
-    program.add(columns)
-    return program
 
 
 def _unseen(new: IntArray, pool: IntArray) -> IntArray:
