@@ -1,4 +1,4 @@
-"""The command line: `spverify report | train | check | bounds | recheck | settings | show`.
+"""The command line: `spverify report | train | check | bounds | replay | recheck | settings | show`.
 
 Each command imports what it needs when it runs, so that `--help` loads no numpy and `recheck` loads the kernel alone.
 Answers go to standard output, everything else to standard error; bad input is one sentence and exit code 2.
@@ -141,7 +141,7 @@ def train(
 @app.command(rich_help_panel="Games and plays")
 def check(
     game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz); - is standard input.")],
-    play: Annotated[str, typer.Argument(help="A play file (.play.json, .npz), or a log (.csv).")],
+    play: Annotated[str, typer.Argument(help="A play file (.play.json, .npz), or a log (.csv, .parquet).")],
     epsilon: Epsilon = "0",
     level: Annotated[float, typer.Option(help="Confidence level of what a log says.")] = 0.95,
     out: Out = None,
@@ -151,10 +151,11 @@ def check(
     tolerance = _epsilon(epsilon)
     _one_stdin(game, play)
     from ..verify.formats import read_game, read_play
+    from ..verify.formats.logs import is_long_log, read_history
     from .command_check import check_play
 
     the_game = read_game(game)
-    the_play = read_play(play, the_game)
+    the_play = read_history(play, the_game) if is_long_log(play) else read_play(play, the_game)
     answer = check_play(the_game, the_play, epsilon=tolerance, level=level, out=out)
     if out is not None and not answer.files:
         _say("a log certifies no play, so no certificate was written")
@@ -212,6 +213,67 @@ def bounds(
     from .render.text import bounds_text
 
     print(bounds_text(answer.document))
+
+
+@app.command(rich_help_panel="Games and plays")
+def replay(
+    subject: Annotated[str, typer.Argument(metavar="LEADER|GAME", help="A leader file, zoo:NAME, or a game file.")],
+    learner: Annotated[str, typer.Option(help="mw, optimistic, rm, rm+, exp3, ftpl, fp or ibr.")] = "mw",
+    rounds: Annotated[int, typer.Option(min=1, max=10_000_000, help="Rounds of play.")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, max=100_000, help="Independent runs.")] = 20,
+    rng_seed: Annotated[int, typer.Option(min=0, help="Seed of the runs.")] = 0,
+    rate: Annotated[str | None, typer.Option(help="fixed, tuned or anytime.", show_default=False)] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="epsilon of the rule: weights grow by (1 + epsilon)^payoff.", show_default=False),
+    ] = None,
+    types: Annotated[str, typer.Option(help="sampled or expected.")] = "sampled",
+    opponents: Annotated[str, typer.Option(help="sampled or expected.")] = "sampled",
+    payoff_scale: Annotated[
+        float | None, typer.Option(help="Learners see payoffs divided by this.", show_default=False)
+    ] = None,
+    epsilon: Annotated[
+        str | None, typer.Option(help="Gap to be reached; 0.05 of the payoff scale.", show_default=False)
+    ] = None,
+    probability: Annotated[
+        float | None, typer.Option(help="Claim: the gap is reached with this chance.", show_default=False)
+    ] = None,
+    level: Annotated[float, typer.Option(help="Confidence of statistical statements.")] = 0.95,
+    plays: Annotated[int, typer.Option(min=0, help="Runs whose plays are written to --out.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for plays and table.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let learners play; measure regret, rate, cycling, and whether a gap is reached in time."""
+    tolerance = None if epsilon is None else _epsilon(epsilon)
+    from .command_replay import Question, exit_code, replay_game, subject_game
+
+    question = Question(
+        learner=learner,
+        rate=rate,
+        learning_rate=learning_rate,
+        rounds=rounds,
+        seeds=seeds,
+        rng_seed=rng_seed,
+        types=types,
+        opponents=opponents,
+        payoff_scale=payoff_scale,
+        epsilon=tolerance,
+        probability=probability,
+        level=level,
+        plays=plays,
+    )
+    game, scale = subject_game(subject)
+    tell = _say if sys.stderr.isatty() else lambda message: None
+    answer = replay_game(game, question, scale=scale, out=out, progress=tell)
+    if as_json:
+        _print_json(answer.document)
+    else:
+        from .render.replay_text import replay_text
+
+        print(replay_text(answer.document))
+    raise typer.Exit(exit_code(answer.document))
 
 
 @app.command(rich_help_panel="Games and plays")

@@ -9,8 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..verify.certificate import gap_certificate
-from ..verify.confidence import estimate_gap
+from ..verify.confidence import IndependenceTest, check_independence, estimate_gap
 from ..verify.game import BayesianGame
+from ..verify.histories import History
 from ..verify.plain import number_text
 from ..verify.play import Play, PlayLog
 from ..verify.regret import assess
@@ -19,23 +20,31 @@ from .answer import Answer
 
 
 def check_play(
-    game: BayesianGame, play: Play, *, epsilon: Fraction = Fraction(0), level: float = 0.95, out: Path | None = None
+    game: BayesianGame,
+    play: Play | History,
+    *,
+    epsilon: Fraction = Fraction(0),
+    level: float = 0.95,
+    out: Path | None = None,
 ) -> Answer:
     """Is this play an epsilon-BCCE? Gap, witness and the other sums of theory T3.
 
     For a log the exact figures speak of the log under its own frequencies, the verdict of the population (theory T6).
 
     Args:
-        game, play: the question.
+        game, play: the question; of a log too long for memory the counts will do.
         epsilon: largest gain allowed, payoff units; compared exactly.
         level: coverage of the confidence interval of a log.
         out: folder for the gap certificate; a log has none.
     """
-    report = assess(game, play)
-    confidence = None
+    history = History.of(game, play) if isinstance(play, PlayLog) else play
+    report = assess(game, history)
+    confidence = independence = None
     verdict: Verdict = "holds" if report.gap_exact <= epsilon else "refuted"
-    if isinstance(play, PlayLog):
-        interval = estimate_gap(game, play, level=level)
+    if isinstance(play, (PlayLog, History)):
+        assert isinstance(history, History)
+        interval = estimate_gap(game, history, level=level)
+        independence = _independence(check_independence(game, play, level=level))
         confidence = {"level": interval.level, "gap_lower": interval.lower, "gap_upper": interval.upper}
         verdict = "inconclusive"
         if Fraction(interval.upper) <= epsilon:
@@ -47,7 +56,7 @@ def check_play(
         "command": "check",
         "game": game.name,
         "game_sha256": game.sha256,
-        "play": play.kind,
+        "play": "log" if isinstance(play, History) else play.kind,
         "set": report.equilibrium_set,
         "epsilon": float(epsilon),
         "epsilon_exact": number_text(epsilon),
@@ -61,12 +70,26 @@ def check_play(
         "nashconv": report.nashconv,
         "leader_value": report.leader_value,
         "confidence": confidence,
+        "independence": independence,
         "largest_change": float(report.largest_change),
         "verdict": verdict,
         "certificate": None,
     }
-    if out is None or isinstance(play, PlayLog):
+    if out is None or isinstance(play, (PlayLog, History)):
         return Answer(document)
     path = out / "gap.cert.json"
     gap_certificate(game, play).write(path)
     return Answer({**document, "certificate": str(path)}, (path,))
+
+
+def _independence(found: IndependenceTest) -> dict[str, object]:
+    """What the log says about followers acting independently (A2, theory T6), as the document has it.
+
+    Only signalling refutes A2 for sure: correlated actions may also come from strategies that move in step.
+    """
+    return {
+        "level": found.level,
+        "verdict": "inconclusive" if found.signalling is None else "refuted",
+        "signalling": None if found.signalling is None else found.signalling.what,
+        "correlation": None if found.correlation is None else found.correlation.what,
+    }

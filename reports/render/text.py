@@ -95,6 +95,8 @@ def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
         c = document["confidence"]
         text = f"{show(c['gap_lower'], direction='down')} to {show(c['gap_upper'], direction='up')}"
         rows.append(("gap behind the log", f"{text}  (statistical, confidence {show(c['level'])})"))
+    if document["independence"]:
+        rows += _independence_rows(document["independence"])
     which = document["set"]
     rows.append(("kind of play", f"{document['play']}, {SET_NAMES[which]} ({which})"))
     for label, key in (("per-type sum", "per_type_sum"), ("ex-ante gain", "ex_ante")):
@@ -109,6 +111,17 @@ def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
     if document["certificate"]:
         rows.append(("certificate", document["certificate"]))
     return "\n".join([*lines, "", *facts(rows)])
+
+
+def _independence_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    if found["signalling"]:
+        text = f"refuted at confidence {show(found['level'])}: {found['signalling']}"
+        rows.append(("independent action", text))
+    if found["correlation"]:
+        text = f"{found['correlation']}; not independent, unless strategies moved in step between rounds"
+        rows.append(("correlation", text))
+    return rows
 
 
 def _log_sentence(document: Mapping[str, Any], epsilon: str) -> str:

@@ -28,6 +28,7 @@ from ..play import IntArray, PlayLog
 from .atomic import write_atomic
 
 CHUNK_BYTES = 1 << 23
+MAX_MEMORY_BYTES = 1 << 30
 CHUNK_ROUNDS = 1 << 18
 MAX_META_BYTES = 1 << 16
 
@@ -70,6 +71,16 @@ def read_history(path: str | Path, game: BayesianGame) -> History:
         return History.stream(game, stream_log(path, game))
     except SpverifyError as error:
         raise error.at(path) from None
+
+
+def is_long_log(path: str | Path) -> bool:
+    """Whether a file is a log, and so large that its counts should be read rather than its rounds."""
+    try:
+        large = Path(path).stat().st_size > MAX_MEMORY_BYTES
+    except OSError:
+        return False
+    suffix = Path(path).suffix
+    return large and (suffix in (".csv", ".parquet") or (suffix == ".npz" and npz_is_log(path)))
 
 
 def stream_log(path: str | Path, game: BayesianGame) -> Iterator[Chunk]:
