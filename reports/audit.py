@@ -98,7 +98,8 @@ class Audit:
         headline: the three figures of the first screen: value, range, gap.
         statements: the answers (theory T10).
         mechanism: what the leader does at each observation.
-        tables: ``readouts``, one row for each horizon and readout.
+        tables: ``readouts``, one row for each horizon and readout; ``margins``, one for each player and type;
+            ``sensitivity``, one for each perturbed game.
         series: data behind the pictures: ``range_curve``, ``points``, ``references``, ``regret``, ``play``.
         certificates: documents by file name; each was accepted by the kernel.
         verdict: over the required statements.
@@ -161,7 +162,7 @@ def audit_leader(
     say("reading the leader in a child process")
     with start_inspection(path) as inspection:
         # The child reads and tabulates while this process loads its libraries.
-        from . import questions
+        from . import questions, robustness
 
         leader = inspection.result()
     file = questions.Subject.of(name or Path(path).stem, Path(path), leader, options)
@@ -181,6 +182,12 @@ def audit_leader(
     statements += questions.ask_regret(file, replays, curves, DELTA)
     statements += questions.ask_ranges(file, ranges, readings)
     statements += questions.ask_references(file, readings)
+    say("weighing other tolerances, ties, priors and payoffs")
+    found, moved = robustness.balances(file, replays), robustness.perturb(file, replays)
+    statements += robustness.ask_tolerances(file, readings)
+    statements += robustness.ask_balance(file, found)
+    statements += robustness.ask_sensitivity(file, moved, readings)
+    statements += robustness.ask_payments(file, readings, replays)
     statements += questions.ask_claims(file)
     certificates = questions.certify_plays(file, replays) | questions.range_certificates(ranges)
     verdict = combine(statements)
@@ -189,7 +196,11 @@ def audit_leader(
         headline=questions.headline(file, readings, ranges),
         statements=tuple(statements),
         mechanism=tuple(mechanism_table(leader)),
-        tables={"readouts": questions.readout_table(readings)},
+        tables={
+            "readouts": questions.readout_table(readings),
+            "margins": robustness.margin_table(file, found),
+            "sensitivity": robustness.sensitivity_table(moved),
+        },
         series={
             "range_curve": questions.range_series(ranges),
             "points": questions.play_points(file, readings),

@@ -271,21 +271,20 @@ def ask_agreement(subject: Subject, readings: Readings) -> list[Statement]:
     other = {"argmax": "last", "last": "empirical"}.get(subject.readout)
     if other is None:
         return []
-    factor, effect = subject.factors[-1], effect_size(subject)
+    factor, effect, allowed = subject.factors[-1], effect_size(subject), slack(subject)
     own, rival = readings[factor, subject.readout], readings[factor, other]
-    slack = subject.threshold if effect is None else min(subject.threshold, effect * AGREEMENT)
-    agrees, settled = rival.value >= own.value - slack, factor >= SETTLED
+    agrees, settled = rival.value >= own.value - allowed, factor >= SETTLED
     verb = "is" if other == "empirical" else "are"
     return [
         state(
             "horizon.agreement",
             "required",
             f"After {factor} × the training horizon the {READOUT_WORDS[other]} {verb} worth no less than the "
-            f"{READOUT_WORDS[subject.readout]}, up to {show(slack)}: {show(rival.value)} against {show(own.value)}."
+            f"{READOUT_WORDS[subject.readout]}, up to {show(allowed)}: {show(rival.value)} against {show(own.value)}."
             + ("" if agrees or settled else " They may yet meet: no longer horizon was looked at."),
             agrees if agrees or settled else "inconclusive",
             measured=rival.value,
-            threshold=own.value - slack,
+            threshold=own.value - allowed,
             why="Followers who stay undecided for ever are coordinated by a readout that breaks their ties, not by the "
             f"leader. The tolerance is {AGREEMENT * 100}% of what is at stake for the leader, or the gap allowed if "
             "that is less. A leader whose rules let undecided types decide, or lose nothing by their indecision, "
@@ -293,7 +292,7 @@ def ask_agreement(subject: Subject, readings: Readings) -> list[Statement]:
             readout=subject.readout,
             against=other,
             rounds=own.rounds,
-            tolerance=float(slack),
+            tolerance=float(allowed),
             effect=None if effect is None else float(effect),
         )
     ]
@@ -517,6 +516,12 @@ def effect_size(subject: Subject) -> Fraction | None:
     return max(max(tops) - max(floors), Fraction(0))
 
 
+def slack(subject: Subject) -> Fraction:
+    """A difference in value that a reader may overlook: a tenth of what is at stake, or the gap allowed if less."""
+    effect = effect_size(subject)
+    return subject.threshold if effect is None else min(subject.threshold, effect * AGREEMENT)
+
+
 def ask_references(subject: Subject, readings: Readings) -> list[Statement]:
     """How far is the leader from the best possible one? The proved optimum is required, the others are information."""
     optimum, effect = required_optimum(subject), effect_size(subject)
@@ -526,12 +531,12 @@ def ask_references(subject: Subject, readings: Readings) -> list[Statement]:
         reading = readings[1, subject.readout if required else reference.readout]
         distance = reading.value - reference.value
         baseline = reference.kind == "baseline"
-        slack = subject.options.within * effect if required and effect is not None else subject.threshold
-        reached = distance > 0 if baseline else distance >= -slack
+        reach = subject.options.within * effect if required and effect is not None else subject.threshold
+        reached = distance > 0 if baseline else distance >= -reach
         if baseline:
             aim = f"The leader is worth more than {show(reference.value)}"
         else:
-            aim = f"The leader comes within {show(slack)} of {show(reference.value)}"
+            aim = f"The leader comes within {show(reach)} of {show(reference.value)}"
         out.append(
             state(
                 f"reference.{reference.name}",
@@ -539,7 +544,7 @@ def ask_references(subject: Subject, readings: Readings) -> list[Statement]:
                 f"{aim} ({reference.text}): it is worth {show(reading.value)}.",
                 reached,
                 measured=reading.value,
-                threshold=reference.value if baseline else reference.value - slack,
+                threshold=reference.value if baseline else reference.value - reach,
                 why=_why_reference(subject, effect) if required else _WHY_REFERENCE,
                 kind=reference.kind,
                 readout=reading.readout,

@@ -20,6 +20,7 @@ GROUPS = (
     ("Do the followers settle?", ("gap.", "horizon.", "regret.")),
     ("What is the leader worth?", ("value.", "reference.")),
     ("What else could happen?", ("range.",)),
+    ("How fine is the balance?", ("tolerance.", "ties", "knife-edge", "sensitivity.", "payments")),
     ("What its trainer claims", ("claim.",)),
 )
 

@@ -78,6 +78,28 @@ def audit_markdown(document: Document) -> str:
             if s["id"].startswith("range.")
         ],
     )
+    lines += ["## How fine the balance is", ""]
+    lines += _table(
+        ["type", "best", "second best", "type loses", "leader then"],
+        [
+            [
+                f"{row['player']}: {row['type']}",
+                " or ".join(row["best"]),
+                row["second"] or "",
+                "" if row["margin"] is None else show(row["margin"]),
+                "" if row["value_after"] is None else show(row["value_after"]),
+            ]
+            for row in document["tables"]["margins"]
+        ],
+    )
+    if document["tables"]["sensitivity"]:
+        lines += _table(
+            ["change", "value", "gap", "value of the old play", "gap of the old play"],
+            [
+                [row["change"], *(show(row[key]) for key in ("value", "gap", "held_value", "held_gap"))]
+                for row in document["tables"]["sensitivity"]
+            ],
+        )
     lines += ["## Every statement", ""]
     lines += _table(
         ["id", "role", "verdict", "measured", "threshold", "evidence", "statement"],
