@@ -22,8 +22,10 @@ from .game import BayesianGame, FloatArray
 from .plain import Tensor, check_round
 from .play import IntArray, PlayLog
 
-CHUNK_ROUNDS = 1 << 18
-MAX_DENSE_CELLS = 1 << 22
+CHUNK_ROUNDS = 1 << 16
+"""Few enough that a chunk's columns stay in a processor's cache."""
+MAX_DENSE_CELLS = 1 << 18
+"""Games with at most so many cells are counted in whole tables, about thirty of them."""
 MAX_CELLS = 1 << 62
 
 ExactRegrets = list[list[list[Fraction | None]]]
@@ -114,24 +116,21 @@ class History:
         """
         if math.prod(game.shape) > MAX_CELLS:
             raise BudgetError("the game has more than 2^62 cells, which is more than are numbered here")
-        blocks: list[Counts] = []
+        counter = (_Dense if math.prod(game.shape) <= MAX_DENSE_CELLS else _Sparse)(game)
         start = 0
         for types, actions in chunks:
             arrays = np.asarray(types), np.asarray(actions)
             if not arrays[0].ndim == arrays[1].ndim == 2 or {a.shape[1] for a in arrays} != {game.n_players}:
                 raise PlayError(f"expected {game.n_players} types and {game.n_players} actions a round", field="rounds")
             for low, high in _pieces(start, start + len(arrays[0])):
-                part = tuple(array[low - start : high - start] for array in arrays)
-                counts = _count(game, part[0], part[1], low)
-                block = (low).bit_length()
-                if block == len(blocks):
-                    blocks.append(counts)
-                else:
-                    blocks[block] = blocks[block] + counts
+                part = [array[low - start : high - start] for array in arrays]
+                flat = _flat_cells(game, part[0], part[1])
+                if flat is None or not counter.add(low.bit_length(), flat):
+                    _refuse(game, part[0], part[1], low)
             start += len(arrays[0])
         if not start:
             raise PlayError("expected a non-empty list of rounds", field="rounds")
-        return cls(game.shape, tuple(blocks))
+        return cls(game.shape, tuple(counter.blocks()))
 
 
 def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -143,30 +142,82 @@ def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _count(game: BayesianGame, types: npt.NDArray, actions: npt.NDArray, first: int) -> Counts:
-    """Counts of a few rounds; ``first`` is the number of the first of them, for messages."""
+def _flat_cells(game: BayesianGame, types: npt.NDArray, actions: npt.NDArray) -> IntArray | None:
+    """Flat numbers of the cells of some rounds; None if an index is out of range."""
     n = game.n_players
     columns = [types[:, i] for i in range(n)] + [actions[:, i] for i in range(n)]
-    flat = np.zeros(len(types), dtype=np.int64)
-    for column, length in zip(columns, game.shape, strict=True):
-        if column.min() < 0 or column.max() >= length:
-            _refuse(game, types, actions, first)
+    if not (_below(types, min(game.type_shape)) and _below(actions, min(game.action_shape))):
+        for column, length in zip(columns, game.shape, strict=True):
+            if column.min() < 0 or column.max() >= length:
+                return None
+    flat = columns[0].astype(np.int64)
+    for column, length in zip(columns[1:], game.shape[1:], strict=True):
         flat *= length
         flat += column
-    size = math.prod(game.shape)
-    if size <= max(4 * len(flat), 1 << 12) and size <= MAX_DENSE_CELLS:
-        dense = np.bincount(flat, minlength=size)
-        cells = np.flatnonzero(dense)
-        times = dense[cells]
-    else:
-        cells, times = np.unique(flat, return_counts=True)
+    return flat
+
+
+def _allowed(game: BayesianGame, cells: IntArray) -> npt.NDArray[np.bool_]:
+    """Whether cells have types of positive probability and feasible actions."""
     index = np.unravel_index(cells, game.shape)
-    allowed = game.prior[index[:n]] > 0
-    for mask, t, a in zip(game.feasible, index[:n], index[n:], strict=True):
-        allowed &= mask[t, a]
-    if not allowed.all():
-        _refuse(game, types, actions, first)
-    return Counts(cells, times)
+    out = game.prior[index[: game.n_players]] > 0
+    for mask, t, a in zip(game.feasible, index[: game.n_players], index[game.n_players :], strict=True):
+        out &= mask[t, a]
+    return np.asarray(out)
+
+
+class _Dense:
+    """Counts of blocks as whole tables of cells."""
+
+    def __init__(self, game: BayesianGame) -> None:
+        self.size = math.prod(game.shape)
+        self.tables: list[IntArray] = []
+        self.forbidden = np.flatnonzero(~_allowed(game, np.arange(self.size)))
+
+    def add(self, block: int, flat: IntArray) -> bool:
+        """Counts some rounds of a block; False if one has a cell that cannot occur."""
+        counts = np.bincount(flat, minlength=self.size)
+        if block == len(self.tables):
+            self.tables.append(counts)
+        else:
+            self.tables[block] += counts
+        return not counts[self.forbidden].any()
+
+    def blocks(self) -> list[Counts]:
+        """The counts of all blocks."""
+        out = []
+        for table in self.tables:
+            cells = np.flatnonzero(table)
+            out.append(Counts(cells, table[cells]))
+        return out
+
+
+class _Sparse:
+    """Counts of blocks by the cells that occur, for games with many cells."""
+
+    def __init__(self, game: BayesianGame) -> None:
+        self.game = game
+        self.found: list[Counts] = []
+
+    def add(self, block: int, flat: IntArray) -> bool:
+        """As `_Dense.add`."""
+        counts = Counts(*np.unique(flat, return_counts=True))
+        if block == len(self.found):
+            self.found.append(counts)
+        else:
+            self.found[block] = self.found[block] + counts
+        return bool(_allowed(self.game, counts.cells).all())
+
+    def blocks(self) -> list[Counts]:
+        """The counts of all blocks."""
+        return self.found
+
+
+def _below(values: npt.NDArray, limit: int) -> bool:
+    """Whether all entries are from 0 to limit - 1; seen in one pass, since a negative number is a huge unsigned one."""
+    if values.dtype.kind == "i" and values.flags.c_contiguous:
+        values = values.view(values.dtype.str.replace("i", "u"))
+    return bool(values.max() < limit) and values.dtype.kind == "u"
 
 
 def _refuse(game: BayesianGame, types: npt.NDArray, actions: npt.NDArray, first: int) -> None:

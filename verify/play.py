@@ -152,7 +152,7 @@ class MixturePlay:
 
 @dataclass(frozen=True, eq=False)
 class PlayLog:
-    """Sampled pairs of joint type and joint action, T rounds: integer arrays (T, n) and (T, n)."""
+    """Sampled pairs of joint type and joint action, T rounds: integer arrays (T, n) and (T, n) of any width."""
 
     types: Any
     actions: Any
@@ -163,7 +163,8 @@ class PlayLog:
             values = np.asarray(getattr(self, name))
             if values.ndim != 2 or values.dtype.kind not in "iu" or len(values) == 0:
                 raise PlayError("expected a non-empty integer array with axes (round, player)", field=name)
-            object.__setattr__(self, name, values.astype(np.int64))
+            # a long log keeps the small integers it came in; unsigned 64-bit ones do not mix with signed arithmetic
+            object.__setattr__(self, name, values.astype(np.int64) if values.dtype == np.uint64 else values)
         if self.types.shape != self.actions.shape:
             raise PlayError("expected as many types as actions", field="actions")
 

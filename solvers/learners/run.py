@@ -85,7 +85,7 @@ class LearnerRun:
         """The drawn types and actions, one row a round."""
         if self.types is None or self.actions is None:
             raise UsageError("only a run with sampled types and sampled opponents has a log")
-        return PlayLog(self.types[seed].astype(np.int64), self.actions[seed].astype(np.int64))
+        return PlayLog(self.types[seed], self.actions[seed])
 
     def regrets_at(self, game: BayesianGame, checkpoint: int, seed: int = 0) -> list[FloatArray]:
         """Interim regrets of the average play up to a checkpoint, payoff units (theory T3)."""

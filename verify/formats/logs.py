@@ -24,7 +24,7 @@ from ..errors import FormatError, PlayError, SpverifyError, UnreadableError, Usa
 from ..game import BayesianGame
 from ..histories import History
 from ..plain import check_keys, check_round, parse_json, parse_play, read_json
-from ..play import IntArray, PlayLog
+from ..play import PlayLog
 from .atomic import write_atomic
 
 CHUNK_BYTES = 1 << 23
@@ -32,7 +32,8 @@ MAX_MEMORY_BYTES = 1 << 30
 CHUNK_ROUNDS = 1 << 18
 MAX_META_BYTES = 1 << 16
 
-Chunk = tuple[IntArray, IntArray]
+IntegerArray = npt.NDArray[np.integer]
+Chunk = tuple[IntegerArray, IntegerArray]
 
 
 def column_names(n: int) -> list[str]:
@@ -119,7 +120,7 @@ def write_log(log: PlayLog, path: str | Path) -> None:
 # ------------------------------------------------------------------------------------------ CSV
 
 
-def _csv_bytes(values: IntArray) -> bytes:
+def _csv_bytes(values: IntegerArray) -> bytes:
     if values.max(initial=0) < 10:
         out = np.full((len(values), 2 * values.shape[1]), ord(","), dtype=np.uint8)
         out[:, ::2] = values + ord("0")
@@ -179,7 +180,7 @@ def _csv_rows(data: bytes, game: BayesianGame, line: int, rounds: int) -> Chunk:
     return values[:, :n], values[:, n:]
 
 
-def _digits(data: bytes, width: int) -> IntArray | None:
+def _digits(data: bytes, width: int) -> IntegerArray | None:
     """Lines of ``width`` short unsigned numbers, read as arrays; None if anything else is there."""
     codes = np.frombuffer(data, dtype=np.uint8)
     if len(codes) % (2 * width) == 0:  # the common case: single digits everywhere
@@ -187,7 +188,7 @@ def _digits(data: bytes, width: int) -> IntArray | None:
         digits = grid[:, ::2] - np.uint8(48)
         ends = np.array([44] * (width - 1) + [10], dtype=np.uint8)
         if (digits < 10).all() and (grid[:, 1::2] == ends).all():
-            return digits.astype(np.int64)
+            return digits
     stops = np.flatnonzero(codes < 48)
     if len(stops) == 0 or len(stops) % width or (codes > 57).any():
         return None
@@ -204,7 +205,7 @@ def _digits(data: bytes, width: int) -> IntArray | None:
     return values.reshape(-1, width)
 
 
-def _csv_slowly(data: bytes, game: BayesianGame, line: int, rounds: int) -> IntArray:
+def _csv_slowly(data: bytes, game: BayesianGame, line: int, rounds: int) -> IntegerArray:
     """The same with Python's csv reader, which knows quotes and blanks and can say what is wrong where."""
     n = game.n_players
     try:
@@ -265,11 +266,11 @@ def _parquet_chunks(path: str | Path, game: BayesianGame) -> Iterator[Chunk]:
             raise UnreadableError(f"expected a Parquet file, but it is damaged or of another format ({what})") from None
 
 
-def _integers(values: npt.NDArray) -> IntArray:
-    """As int64; an unsigned number beyond it becomes the largest, which is out of every range."""
-    if values.dtype == np.uint64:
-        values = np.minimum(values, np.uint64(np.iinfo(np.int64).max))
-    return values.astype(np.int64)
+def _integers(values: npt.NDArray) -> IntegerArray:
+    """The same, unsigned 64-bit ones as signed; those beyond become the largest, which is out of every range."""
+    if values.dtype != np.uint64:
+        return values
+    return np.minimum(values, np.uint64(np.iinfo(np.int64).max)).astype(np.int64)
 
 
 # ------------------------------------------------------------------------------------------ npz
@@ -330,7 +331,7 @@ def _header(member: IO[bytes], name: str, n: int) -> tuple[np.dtype, int]:
     return dtype, shape[0]
 
 
-def _values(member: IO[bytes], dtype: np.dtype, size: int, n: int) -> IntArray:
+def _values(member: IO[bytes], dtype: np.dtype, size: int, n: int) -> IntegerArray:
     data = member.read(size * dtype.itemsize)
     if len(data) != size * dtype.itemsize:
         raise EOFError
@@ -352,7 +353,7 @@ def log_of_document(document: dict[str, Any], game: BayesianGame) -> PlayLog:
     return log
 
 
-def _nested(rounds: object, n: int) -> IntArray | None:
+def _nested(rounds: object, n: int) -> IntegerArray | None:
     """[[[types..], [actions..]], ..] as an array (T, 2, n); None where it is anything else."""
     if not isinstance(rounds, list) or not rounds or set(map(type, rounds)) != {list} or set(map(len, rounds)) != {2}:
         return None
