@@ -22,7 +22,7 @@ import numpy as np
 from spverify.solvers.arrays import Problem
 from spverify.solvers.bounds import equilibrium_range
 from spverify.solvers.learners import MultiplicativeWeights, run_learners
-from spverify.solvers.search import PlanPool, search_cells, search_plans
+from spverify.solvers.search import Pool, search_cells, search_plans
 from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import objective_tensor
 
@@ -61,7 +61,7 @@ def random_game(players: int, actions: int, types: int) -> BayesianGame:
 def measure(which: str, players: int, actions: int, types: int, objective: str) -> dict[str, Any]:
     """One case: both sides searched, then searched and proved, then each certificate re-checked from its document."""
     game = random_game(players, actions, types)
-    exact, pool = objective_tensor(game.plain, objective), PlanPool()
+    exact, pool = objective_tensor(game.plain, objective), Pool()
     began = time.process_time()
     for sense in ("upper", "lower"):
         problem = Problem(game, exact, game.objective(objective), sense, Fraction(0))

@@ -30,7 +30,7 @@ from ..verify.plain import Tensor, parse_number
 from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay, exact
 from .arrays import Problem
 from .plans import best_profile
-from .search import PlanPool, Proof, Proposal, search_cells, search_plans
+from .search import Pool, Proof, Proposal, search_cells, search_plans
 
 PROOF_NODES = 500_000
 """Longest strategic-form search that a certificate may ask of the kernel."""
@@ -43,6 +43,12 @@ NS_CELLS = 100_000
 
 NS_COLUMNS = 30_000
 """Up to here the non-signalling set is tried where the strategic form cannot be proved."""
+
+EXACT_CELLS = 1_000_000
+"""Up to here an exact optimum is proved with its own long multipliers; beyond, with short ones and a loss of ~1e-9."""
+
+ENTRY_BYTES = 100
+"""Memory a number in a linear program takes, solver's copies and factors included (measured)."""
 
 Progress = Callable[[str], None]
 
@@ -66,6 +72,11 @@ class Side:
     certificate: Certificate
     inner_certificate: Certificate | None
     method: str = ""
+
+    @property
+    def width(self) -> Fraction | None:
+        """How far apart ``outer`` and ``inner`` are; None without an inner play."""
+        return None if self.inner is None else abs(self.outer - self.inner)
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,14 @@ class EquilibriumRange:
     method: str
     seconds: float
 
+    @property
+    def closed(self) -> bool:
+        """Whether both ends are proved and known: ``outer`` and ``inner`` equal to within 1e-9 of the values' size."""
+        return self.proved and all(
+            side.width is not None and side.width <= Fraction(1, 10**9) * max(abs(side.outer), Fraction(1, 10**9))
+            for side in (self.min, self.max)
+        )
+
 
 def equilibrium_range(
     game: BayesianGame,
@@ -99,6 +118,7 @@ def equilibrium_range(
     equilibrium_set: str | None = None,
     epsilon: Fraction | float | str = 0,
     seconds: float = 60.0,
+    memory: float | None = None,
     progress: Progress | None = None,
 ) -> EquilibriumRange:
     """Smallest and largest value of an objective over the epsilon-BCCE of a game (theory T4, T5).
@@ -110,7 +130,11 @@ def equilibrium_range(
             (non-signalling, contains it) or ``tc`` (type-conditional, contains both).
         epsilon: largest allowed interim regret, payoff units; a string or Fraction is exact.
         seconds: time for the searches. When it is spent, what is proved by then is returned, wider.
+        memory: GiB that the linear programs may take (the game itself not counted); where they would need more, what
+            is proved by then is returned, wider. None for no limit.
         progress: called with a line of text now and then.
+
+    An interrupt (Ctrl-C) ends the searches; what is proved by then is returned.
 
     Returns:
         The range; both ends carry certificates that the kernel accepted.
@@ -125,7 +149,15 @@ def equilibrium_range(
         >>> found.min.outer, found.max.outer, found.max.inner, found.proved
         (Fraction(36, 5), Fraction(21, 2), Fraction(21, 2), True)
     """
-    return _range(game, objective, equilibrium_set, epsilon, seconds, progress, PlanPool())
+    return _range(game, objective, equilibrium_set, epsilon, seconds, progress, _pool(memory))
+
+
+def _pool(memory: float | None) -> Pool:
+    if memory is None:
+        return Pool()
+    if not memory > 0:
+        raise UsageError(f"expected a positive number of GiB, got {memory!r}", field="memory")
+    return Pool(entries=memory * 2**30 / ENTRY_BYTES)
 
 
 def _range(
@@ -135,7 +167,7 @@ def _range(
     epsilon: Fraction | float | str,
     seconds: float,
     progress: Progress | None,
-    pool: PlanPool,
+    pool: Pool,
 ) -> EquilibriumRange:
     start = monotonic()
     which = equilibrium_set or "sf"
@@ -147,7 +179,7 @@ def _range(
     tensor = objective_tensor(game.plain, name) if isinstance(objective, str) else exact_objective(values, game)
     sides = {}
     for share, sense in ((0.5, "upper"), (1.0, "lower")):
-        deadline = monotonic() + share * max(0.0, start + seconds - monotonic())
+        deadline = monotonic() + share * max(0.0, start + seconds - monotonic()) * (not pool.interrupted)
         told = None if progress is None else _prefixed(progress, "largest" if sense == "upper" else "smallest")
         problem = Problem(game, tensor, values, sense, eps)
         aim = tensor if name == "custom" else name
@@ -167,10 +199,14 @@ def range_curve(
     objective: str | npt.ArrayLike = "leader",
     equilibrium_set: str | None = None,
     seconds: float = 60.0,
+    memory: float | None = None,
     progress: Progress | None = None,
 ) -> list[EquilibriumRange]:
-    """`equilibrium_range` for several epsilons, the time shared among them (theory T9: selection risk as a curve)."""
-    start, grid, pool = monotonic(), list(epsilons), PlanPool()
+    """`equilibrium_range` for several epsilons, the time shared among them (theory T9: selection risk as a curve).
+
+    Each search starts from the columns that the one before ended with.
+    """
+    start, grid, pool = monotonic(), list(epsilons), _pool(memory)
     out = []
     for k, epsilon in enumerate(grid):
         left = max(0.0, start + seconds - monotonic()) / (len(grid) - k)
@@ -196,7 +232,7 @@ def _prefixed(progress: Progress, word: str) -> Progress:
 
 
 def _side(
-    problem: Problem, aim: str | Tensor, which: str, deadline: float, pool: PlanPool, progress: Progress | None
+    problem: Problem, aim: str | Tensor, which: str, deadline: float, pool: Pool, progress: Progress | None
 ) -> Side:
     game, court = problem.game, _Court(problem, aim, which)
     # with one joint type, or one player, the three sets are the same
@@ -208,29 +244,32 @@ def _side(
             if progress:
                 progress("the kernel replays the proof")
             if not court.strategic(found, deadline):
-                court.outside(found, deadline, progress)
+                court.outside(found, deadline, progress, pool)
         elif which == "tc" or alike:
-            found = search_cells(problem, signalling=True, deadline=deadline, progress=progress)
+            found = search_cells(problem, signalling=True, deadline=deadline, progress=progress, pool=pool)
             court.multipliers(found)
         else:
             found = _non_signalling(problem, deadline, pool, progress)
             court.multipliers(found)
     except KeyboardInterrupt:
+        pool.interrupted = True
+    if pool.interrupted:
         found.method += ", interrupted"
     certificate = court.outer()
     inner, gap = court.inner([_as_set(play, game, which) for play in found.plays])
     return Side(certificate.value, inner.value if inner else None, gap, certificate, inner, found.method.strip(", "))
 
 
-def _non_signalling(problem: Problem, deadline: float, pool: PlanPool, progress: Progress | None) -> Proposal:
+def _non_signalling(problem: Problem, deadline: float, pool: Pool, progress: Progress | None) -> Proposal:
     """The non-signalling program; where it is too large or slow, the sets on either side of it."""
     start, found = monotonic(), Proposal()
     if int(np.prod(problem.game.shape)) <= NS_CELLS:
         whole = start + 0.7 * (deadline - start)
-        found = search_cells(problem, signalling=False, deadline=whole, progress=progress)
+        found = search_cells(problem, signalling=False, deadline=whole, progress=progress, pool=pool)
         if found.proofs:
             return found
-    outer = search_cells(problem, signalling=True, deadline=0.5 * (monotonic() + deadline), progress=progress)
+    half = 0.5 * (monotonic() + deadline)
+    outer = search_cells(problem, signalling=True, deadline=half, progress=progress, pool=pool)
     inner = search_plans(problem, deadline=deadline, pool=pool, progress=progress)
     words = [found.method, f"bound from the type-conditional set ({outer.method})"]
     words.append(f"play from the strategic form ({inner.method})")
@@ -275,7 +314,8 @@ class _Court:
             potentials=proof.potentials,
             value=proof.value,
         )
-        if not self._accepts(certificate):
+        # without a value the certificate claims what the kernel itself found; on big games once is enough
+        if not (proof.value is None and fast_kernel.big(self.game.plain)) and not self._accepts(certificate):
             return False
         self.accepted.append(certificate)
         return True
@@ -283,6 +323,8 @@ class _Court:
     def multipliers(self, found: Proposal) -> None:
         """Bounds that multipliers prove at once, by a maximum at each joint type."""
         for proof in found.proofs:
+            if proof.value is not None and math.prod(self.game.shape) > EXACT_CELLS:
+                continue
             if self._try(proof) and proof.value is not None:
                 return  # the value of an exact optimum: nothing better is to be had
             if proof.value is not None:
@@ -351,15 +393,16 @@ class _Court:
         value = low + scale * Fraction(scaled)
         return self.problem.sign * (math.ceil(value / grid) * grid)
 
-    def outside(self, found: Proposal, deadline: float, progress: Progress | None) -> None:
+    def outside(self, found: Proposal, deadline: float, progress: Progress | None, pool: Pool) -> None:
         """Bounds over the sets that contain the strategic form, where its own could not be proved."""
-        cells = int(np.prod(self.game.shape))
+        cells, options = int(np.prod(self.game.shape)), {"deadline": deadline, "progress": progress, "pool": pool}
+        wider = Proposal()
         if cells <= NS_COLUMNS:
-            wider = search_cells(self.problem, signalling=False, deadline=deadline, progress=progress)
+            wider = search_cells(self.problem, signalling=False, **options)  # type: ignore[arg-type]
             found.method += "; bound also from the non-signalling set"
             self.multipliers(wider)
-        if cells > NS_COLUMNS or not wider.plays:
-            self.multipliers(search_cells(self.problem, signalling=True, deadline=deadline, progress=progress))
+        if not wider.plays:
+            self.multipliers(search_cells(self.problem, signalling=True, **options))  # type: ignore[arg-type]
             found.method += "; bound also from the type-conditional set"
         for proof in found.proofs:
             self._try(Proof(proof.multipliers))

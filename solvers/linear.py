@@ -23,13 +23,25 @@ from .arrays import Columns, IntArray
 GAP = 1e-9
 """Objectives are scaled to [0, 1]: an LP is solved when its bound is within this of its value."""
 
+INTERIOR_ROWS = 300
+"""Above so many rows a master that is hard at first, or slow, goes to the interior-point method (measured)."""
+
+INTERIOR_GAP = 1e-4
+"""Where bound and value are this close, the simplex method takes over from the interior-point method."""
+
+SLOW_SIMPLEX = 2.0
+"""Seconds after which one simplex solve of a large master counts as slow."""
+
 MAX_EXACT = 400
 MAX_BITS = 12_000
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A basic solution: value to be maximised, primal x, row duals (>= 0 for rows <= ), the basis, and the excess."""
+    """A solution: value to be maximised, primal x, row duals (>= 0 for rows <= ), the basis, and the rows' excess.
+
+    The interior-point method leaves the basis empty.
+    """
 
     value: float
     x: FloatArray
@@ -60,7 +72,7 @@ class Program:
         count = len(lower)
         upper = np.concatenate([bounds, equal])
         self.highs.addRows(count, lower, upper, 0, np.zeros(count, dtype=np.int32), none, np.zeros(0))
-        self.slacks = 0
+        self.rows, self.slacks, self.entries, self.interior = count, 0, 0, False
         if price is not None:
             each = np.arange(len(bounds))
             self.add(Columns(np.full(len(bounds), -price), each, each, np.full(len(bounds), -1.0)))
@@ -71,6 +83,20 @@ class Program:
         each = np.arange(self.slacks, dtype=np.int32)
         self.highs.changeColsCost(self.slacks, each, np.full(self.slacks, price))
 
+    def use_interior(self) -> None:
+        """From here on the interior-point method, whose solutions have no basis but whose duals are central."""
+        self.interior = True
+        self.highs.setOptionValue("solver", "ipx")
+        self.highs.setOptionValue("run_crossover", "off")
+
+    def use_simplex(self, seconds: float) -> None:
+        """Back to the simplex method, from a basis that crossover finds."""
+        self.highs.setOptionValue("run_crossover", "on")
+        self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(seconds, 0.05))
+        self.highs.run()
+        self.highs.setOptionValue("solver", "simplex")
+        self.interior = False
+
     def close(self) -> None:
         """No row may be exceeded any more; the basis is kept."""
         each, zero = np.arange(self.slacks, dtype=np.int32), np.zeros(self.slacks)
@@ -80,6 +106,7 @@ class Program:
     def add(self, columns: Columns) -> None:
         """Adds columns; entries below 1e-9 would be dropped by HiGHS and are dropped here."""
         kept = np.abs(columns.value) >= 1e-9
+        self.entries += int(kept.sum())
         column, row, value = columns.column[kept], columns.row[kept], columns.value[kept]
         starts = np.searchsorted(column, np.arange(columns.count)).astype(np.int32)
         zero, top = np.zeros(columns.count), np.full(columns.count, np.inf)
@@ -93,13 +120,19 @@ class Program:
         self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(seconds, 0.05))
         self.highs.run()
         info = self.highs.getInfo()
-        if max(info.max_primal_infeasibility, info.max_dual_infeasibility) > 1e-9:
+        if not self.interior and max(info.max_primal_infeasibility, info.max_dual_infeasibility) > 1e-9:
             # the tolerance was met by HiGHS's scaled model only (seen: 4e-8): go on from this basis without scaling
             self.highs.setOptionValue("simplex_scale_strategy", 0)
             self.highs.run()
         if self.highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None
         found, basis = self.highs.getSolution(), self.highs.getBasis()
+        value, duals = -info.objective_function_value, -np.array(found.row_dual)
+        x = np.array(found.col_value)
+        exceeded = float(x[: self.slacks].sum())
+        if self.interior:
+            none = np.zeros(0, dtype=np.int64)
+            return Solution(value, x[self.slacks :], duals, none, none, exceeded)
         is_basic = highspy.HighsBasisStatus.kBasic
         columns = np.array([status == is_basic for status in basis.col_status])
         rows = np.array([status == is_basic for status in basis.row_status])
@@ -107,15 +140,8 @@ class Program:
         rows[: self.slacks] |= columns[: self.slacks]
         # after the first solve the basis stays primal feasible when columns come: go on with the primal simplex
         self.highs.setOptionValue("simplex_strategy", 4)
-        x = np.array(found.col_value)
-        return Solution(
-            -info.objective_function_value,
-            x[self.slacks :],
-            -np.array(found.row_dual),
-            np.flatnonzero(columns[self.slacks :]),
-            np.flatnonzero(~rows),
-            float(x[: self.slacks].sum()),
-        )
+        basic, tight = np.flatnonzero(columns[self.slacks :]), np.flatnonzero(~rows)
+        return Solution(value, x[self.slacks :], duals, basic, tight, exceeded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +154,7 @@ class Generated:
         duals: row duals of the best bound seen, whether or not the search came to an end.
         bound: what they prove, as the oracle reckons in doubles.
         converged: whether bound and value met.
+        interrupted: whether the user stopped it.
     """
 
     solution: Solution | None
@@ -135,9 +162,10 @@ class Generated:
     duals: FloatArray
     bound: float
     converged: bool
+    interrupted: bool = False
 
 
-Oracle = Callable[[FloatArray], tuple[IntArray, float]]
+Oracle = Callable[[FloatArray, bool], tuple[IntArray, float]]
 
 
 def generate(
@@ -148,6 +176,8 @@ def generate(
     oracle: Oracle,
     deadline: float,
     progress: Callable[[str], None] | None = None,
+    *,
+    entries: float = np.inf,
 ) -> Generated:
     """Column generation: a master over a pool of columns, grown by an oracle until the bound meets the value.
 
@@ -156,9 +186,11 @@ def generate(
         n_masses: number of rows "= 1" after them.
         pool: keys of the first columns, one row each.
         columns_of: the columns of some keys.
-        oracle: takes row duals, returns keys of improving columns (perhaps none) and the bound the duals prove.
+        oracle: takes row duals and whether to be generous; returns keys of improving columns (perhaps none) and the
+            bound the duals prove.
         deadline: `time.monotonic` value at which to stop with what is known.
         progress: told the state of the search in words.
+        entries: how many numbers the master may hold; it stops growing there.
 
     Until the master is feasible, every regret row may be exceeded at a price; the price grows if it is still paid
     when the oracle has nothing left to offer.
@@ -168,39 +200,59 @@ def generate(
     program = Program(bounds, np.ones(n_masses), price)
     program.add(columns_of(pool))
     solution: Solution | None = None
+    patience, first_done = SLOW_SIMPLEX if program.rows > INTERIOR_ROWS else np.inf, False
     try:
         while monotonic() < deadline:
-            current = program.solve(deadline - monotonic())
+            current = program.solve(min(deadline - monotonic(), patience))
+            if current is None and patience < np.inf and not program.interior:
+                patience = np.inf
+                program.use_interior()
+                continue
             if current is None:
                 break
-            if price and current.exceeded <= 1e-9:
+            if price and current.exceeded <= (1e-7 if program.interior else 1e-9):
                 program.close()
-                price, current = None, program.solve(deadline - monotonic())
+                price = None
+                current = current if program.interior else program.solve(deadline - monotonic())
                 if current is None:
                     break
+            elif price and not first_done and program.rows > INTERIOR_ROWS:
+                # no equilibrium among the best cells: many regrets will bind
+                patience = np.inf
+                program.use_interior()
+            first_done = True
             if price is None:
                 solution = current
-            new, bound = oracle(current.duals)
+            new, bound = oracle(current.duals, program.interior)
             if bound < best_bound or not np.isfinite(best_bound):
                 best_bound, best_duals = bound, current.duals
             if progress:
                 value = f"{current.value:.6f}" if price is None else "not yet feasible"
                 progress(f"{len(pool)} columns, value {value}, bound {best_bound:.6f} (scaled)")
-            if price is None and best_bound - current.value <= GAP:
+            if program.interior and price is None and best_bound - current.value <= INTERIOR_GAP:
+                program.use_simplex(deadline - monotonic())
+                continue
+            if price is None and best_bound - current.value <= GAP and not program.interior:
                 return Generated(solution, pool, best_duals, best_bound, True)
             if len(new):
                 new = _unseen(new, pool)
             if not len(new):
+                if price is None and program.interior:
+                    program.use_simplex(deadline - monotonic())
+                    continue
                 if price is None or price > 1e9:
                     break
                 price *= 16.0
                 program.reprice(price)
                 continue
             pool = np.concatenate([pool, new])
+            if program.entries > entries:
+                break
             program.add(columns_of(new))
     except KeyboardInterrupt:
         if progress:
             progress("interrupted; going on with what is known")
+        return Generated(solution, pool, best_duals, best_bound, False, interrupted=True)
     return Generated(solution, pool, best_duals, best_bound, False)
 
 

@@ -25,6 +25,9 @@ from .polytope import CellProgram, cells_of, round_non_signalling
 DIRECT_COLUMNS = 3_000
 """Up to here one linear program over all cells beats column generation (measured)."""
 
+FEW, MANY = 6, 10
+"""Cells of a joint type offered in one round, to the simplex and to the interior-point method (measured)."""
+
 Progress = Callable[[str], None]
 
 
@@ -38,6 +41,23 @@ class Proof:
     multipliers: Any
     potentials: Any = None
     value: Fraction | None = None
+
+
+@dataclass
+class Pool:
+    """What one search leaves to the next, whatever its epsilon, and what all of them may use.
+
+    Attributes:
+        plans: strategy profiles worth keeping; a profile is one whatever the objective.
+        cells: cells worth keeping, by set and sense.
+        entries: how many numbers a linear program may hold.
+        interrupted: whether the user asked to stop; later searches then return at once.
+    """
+
+    plans: IntArray | None = None
+    cells: dict[tuple[bool, int], IntArray] = field(default_factory=dict)
+    entries: float = np.inf
+    interrupted: bool = False
 
 
 @dataclass
@@ -58,7 +78,9 @@ class Proposal:
 # ------------------------------------------------------------------------------- cells: TC and NS
 
 
-def search_cells(problem: Problem, *, signalling: bool, deadline: float, progress: Progress | None) -> Proposal:
+def search_cells(
+    problem: Problem, *, signalling: bool, deadline: float, progress: Progress | None, pool: Pool | None = None
+) -> Proposal:
     """Best sigma(a | types) over the type-conditional (``signalling``) or the non-signalling set, with its duals."""
     game = problem.game
     program = CellProgram(game, problem.rows, problem.n_regrets, signalling=signalling)
@@ -67,7 +89,11 @@ def search_cells(problem: Problem, *, signalling: bool, deadline: float, progres
     def columns(keys: IntArray) -> Columns:
         return program.columns(problem.arrays, keys[:, 0])
 
-    out = Proposal()
+    pool = pool or Pool()
+    out, wide = Proposal(), game.n_players * (max(game.action_shape) + 2)
+    if not signalling and len(cells) * wide > pool.entries:
+        out.method = f"a linear program over {len(cells)} cells would not fit the memory allowed"
+        return out
     if len(cells) <= DIRECT_COLUMNS or not signalling:
         out.method = f"one linear program over {len(cells)} cells"
         keys = cells[:, None]
@@ -81,7 +107,15 @@ def search_cells(problem: Problem, *, signalling: bool, deadline: float, progres
         duals = solution.duals if solution else None
     else:
         oracle = _CellOracle(problem, program)
-        found = generate(problem.bounds, program.n_masses, oracle.first(), columns, oracle, deadline, progress)
+        before = pool.cells.get((signalling, problem.sign))
+        first = oracle.first() if before is None else np.union1d(before, oracle.first())[:, None]
+        found = generate(
+            problem.bounds, program.n_masses, first, columns, oracle, deadline, progress, entries=pool.entries
+        )
+        pool.interrupted |= found.interrupted
+        if found.solution is not None:
+            kept = np.union1d(np.flatnonzero(found.solution.x > 0), found.solution.basic)
+            pool.cells[signalling, problem.sign] = found.keys[kept]
         solution, keys, duals = found.solution, found.keys, found.duals
         out.method = f"column generation over {len(cells)} cells, {len(keys)} used"
         out.method += "" if found.converged else ", stopped early"
@@ -116,17 +150,17 @@ def search_cells(problem: Problem, *, signalling: bool, deadline: float, progres
 class _CellOracle:
     """Prices all cells, block by block, and offers the best few of each joint type."""
 
-    def __init__(self, problem: Problem, program: CellProgram, each: int = 6) -> None:
-        self.problem, self.each = problem, each
+    def __init__(self, problem: Problem, program: CellProgram) -> None:
+        self.problem = problem
         self.masses = program.mass.ravel()
         self.width = problem.pricer.width
 
     def first(self) -> IntArray:
         """The cells with the largest objective."""
         zero = [np.zeros(rows.shape) for rows in self.problem.rows]
-        return self._best(zero, np.full(len(self.masses), -np.inf))[0]
+        return self._best(zero, np.full(len(self.masses), -np.inf), FEW)[0]
 
-    def _best(self, multipliers: list[FloatArray], floors: FloatArray) -> tuple[IntArray, float]:
+    def _best(self, multipliers: list[FloatArray], floors: FloatArray, each: int) -> tuple[IntArray, float]:
         """Each joint type's best cells above its floor, and the sum of all joint types' largest values."""
         out, total = [], 0.0
         for first, block in self.problem.pricer.blocks(multipliers):
@@ -134,15 +168,16 @@ class _CellOracle:
                 row = block[k]
                 good = np.flatnonzero(row > floors[first + k])
                 total += float(row.max())
-                if len(good) > self.each:
-                    good = good[np.argpartition(row[good], len(good) - self.each)[len(good) - self.each :]]
+                if len(good) > each:
+                    good = good[np.argpartition(row[good], len(good) - each)[len(good) - each :]]
                 out.append(good + (first + k) * self.width)
         return np.concatenate(out)[:, None], total
 
-    def __call__(self, duals: FloatArray) -> tuple[IntArray, float]:
+    def __call__(self, duals: FloatArray, generous: bool) -> tuple[IntArray, float]:
         regrets = np.maximum(duals[: self.problem.n_regrets], 0.0)
         floors = duals[np.maximum(self.masses, 0)] + 0.1 * GAP / int((self.masses >= 0).sum())
-        cells, total = self._best([np.maximum(y, 0.0) for y in self.problem.split(duals)], floors)
+        y = [np.maximum(part, 0.0) for part in self.problem.split(duals)]
+        cells, total = self._best(y, floors, MANY if generous else FEW)
         return cells, float(self.problem.bounds @ regrets) + total
 
 
@@ -204,14 +239,7 @@ def _dense(problem: Problem, cells: IntArray, masses: Any, dtype: Any) -> Any:
 # ------------------------------------------------------------------------------- plans: SF
 
 
-@dataclass
-class PlanPool:
-    """Profiles worth keeping from one search to the next; a profile is one whatever the objective and epsilon."""
-
-    keys: IntArray | None = None
-
-
-def search_plans(problem: Problem, *, deadline: float, pool: PlanPool, progress: Progress | None) -> Proposal:
+def search_plans(problem: Problem, *, deadline: float, pool: Pool, progress: Progress | None) -> Proposal:
     """Best distribution over pure strategy profiles, by column generation with exact pricing."""
     game = problem.game
     oracle = _PlanOracle(problem, deadline)
@@ -219,15 +247,16 @@ def search_plans(problem: Problem, *, deadline: float, pool: PlanPool, progress:
     def columns(keys: IntArray) -> Columns:
         return plan_columns(problem.arrays, problem.rows, problem.n_regrets, keys)
 
-    first = oracle.first() if pool.keys is None else np.concatenate([pool.keys, oracle.first()])
+    first = oracle.first() if pool.plans is None else np.concatenate([pool.plans, oracle.first()])
     first = np.unique(first, axis=0)
-    found = generate(problem.bounds, 1, first, columns, oracle, deadline, progress)
-    pool.keys = found.keys
+    found = generate(problem.bounds, 1, first, columns, oracle, deadline, progress, entries=pool.entries)
+    pool.plans = found.keys
+    pool.interrupted |= found.interrupted
     out = Proposal(method=f"column generation over strategy profiles, {len(found.keys)} used")
     out.method += "" if found.converged else ", stopped early"
     solution = found.solution
     if solution is not None:
-        pool.keys = found.keys[np.unique(np.concatenate([np.flatnonzero(solution.x > 0), solution.basic]))]
+        pool.plans = found.keys[np.unique(np.concatenate([np.flatnonzero(solution.x > 0), solution.basic]))]
         keys = found.keys[solution.basic]
         exact = plan_columns(problem.integers, problem.rows, problem.n_regrets, keys)
         vertex = _vertex(problem, 1, exact, solution.tight)
@@ -278,7 +307,7 @@ class _PlanOracle:
         """Locally best profiles for the objective alone."""
         return self._local(self.problem.pricer.whole([np.zeros(rows.shape) for rows in self.problem.rows]))[0]
 
-    def __call__(self, duals: FloatArray) -> tuple[IntArray, float]:
+    def __call__(self, duals: FloatArray, generous: bool) -> tuple[IntArray, float]:
         problem = self.problem
         regrets = np.maximum(duals[: problem.n_regrets], 0.0)
         c = problem.pricer.whole([np.maximum(y, 0.0) for y in problem.split(duals)])

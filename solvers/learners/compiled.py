@@ -32,6 +32,7 @@ def play(
     tables: Any,
     largest: Any,
     cumulative: Any,
+    guide: Any,
     last_cell: Any,
     mask: Any,
     last_action: Any,
@@ -56,7 +57,8 @@ def play(
             if keeping:
                 for k in range(now.shape[1]):
                     kept[b, r, k] = now[b, k]
-            u, cell, end = numbers[b, r, 0], 0, last_cell[g]
+            u, end = numbers[b, r, 0], last_cell[g]
+            cell = guide[g, int(u * guide.shape[1])]
             while cell < end and cumulative[g, cell] <= u:
                 cell += 1
             for i in range(n):
@@ -136,7 +138,8 @@ def play(
                     continue
                 for k in range(start, stop):
                     if mask[k]:
-                        now[b, k] = math.exp(now[b, k] - best)
+                        now[b, k] = 1.0 if k == leader else math.exp(now[b, k] - best)
                         total += now[b, k]
+                share = 1.0 / total
                 for k in range(start, stop):
-                    now[b, k] /= total
+                    now[b, k] *= share

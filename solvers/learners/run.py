@@ -27,6 +27,7 @@ _CHUNK_BYTES = 1 << 26
 _NOISE = 0x6E6F697365  # third part of the seed of a noisy rule's own numbers
 # microseconds: a plain round (and each seed in it), and loading numba with the compiled loop
 _ROUND_COST, _LOADING_COST = 100, 1_500_000
+_GUIDE = 256
 MAX_SNAPSHOT_BYTES = 1 << 31
 
 READOUTS = ("empirical", "last", "argmax")
@@ -492,6 +493,10 @@ class _Compiled:
         self.cell_rows = starts + self.cell_types @ type_steps.T * self.widths
         self.action_steps = np.array([side.all_action_steps for side in sides[0]]) * self.widths[:, None]
         self.cumulative = np.stack([np.cumsum(game.prior.ravel()) for game in games])
+        # the first cell that a number from k / size on can mean: where the search for it starts
+        steps = np.arange(_GUIDE) / _GUIDE
+        self.guide = np.stack([np.searchsorted(row, steps, side="right") for row in self.cumulative])
+        self.guide = np.minimum(self.guide, np.array([[np.flatnonzero(game.prior)[-1]] for game in games]))
         self.last_cell = np.array([np.flatnonzero(game.prior)[-1] for game in games])
         self.mask = np.concatenate([mask.ravel() for mask in layout.masks])
         self.last_action = np.concatenate(layout.last_action)
@@ -569,6 +574,7 @@ class _Compiled:
                 self.tables,
                 self.largest,
                 self.cumulative,
+                self.guide,
                 self.last_cell,
                 self.mask,
                 self.last_action,
