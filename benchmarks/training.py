@@ -12,21 +12,22 @@ import json
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spverify.solvers.learners import MultiplicativeWeights, run_learners
 from spverify.trained_leaders import zoo
 from spverify.trained_leaders.checkpoint import save_leader_table
-from spverify.trained_leaders.evaluate import evaluate_rows
 from spverify.trained_leaders.leader_file import read_leader
 from spverify.trained_leaders.pomdp import StackelbergPOMDP
 from spverify.trained_leaders.settings import get_setting
 from spverify.trained_leaders.settings.setting import Followers
 from spverify.trained_leaders.tabulate import inspect_leader
 from spverify.trained_leaders.train import train_leader
+from spverify.verify.regret import interim_regrets, objective_value
 
 RESULTS = Path(__file__).parent / "results" / "training.json"
 FACTORS, RUNS = (1, 10, 100), 8
@@ -34,7 +35,10 @@ FACTORS, RUNS = (1, 10, 100), 8
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to train: `target` is the argmax value to reach with a gap of at most `gap`, both setting's units."""
+    """One thing to train: `target` is the argmax value to reach with a gap of at most `gap`, both setting's units.
+
+    With `optimal`, the exact long-run value of that readout must equal the proved bound too, at an exact gap of 0.
+    """
 
     name: str
     setting: str
@@ -45,7 +49,8 @@ class Case:
     about: str = ""
     zoo: bool = False
     seeds: int = 10
-    references: tuple[str, ...] = field(default=())
+    optimal: str = ""
+    overrides: dict[str, Any] = field(default_factory=dict)
 
 
 CASES = (
@@ -75,6 +80,31 @@ CASES = (
         "Followers who learn on, or who stay undecided, lose welfare: an audit at longer horizons must show it.",
     ),
     Case(
+        "matrix-design", "matrix-design", 10 / 6, 0.05, zoo=True,
+        about="Bonuses that lead two followers to an asymmetric cell, worth 10/6.",
+    ),
+    Case(
+        "mspm-correlated-pi", "mspm-correlated-pi", 0, 0.005, zoo=True,
+        about="Values that are not independent: no welfare is lost, where a message-free leader loses .07.",
+    ),
+    *(
+        Case(
+            f"mspm-grid-{size}", f"mspm-grid-{size}", target, 0.005, mode="structured", zoo=True, optimal="mixed",
+            about=f"Proved optimal for followers who mix: worth {worth} in the long run, and no table is worth more. "
+            f"Among such tables none can be worth more than {twin} in the argmax readout.",
+        )
+        for size, target, worth, twin in (
+            (3, 0, "0", "0"), (4, 0, "0", "0"), (5, -1 / 100, "-1/200", "0"), (6, -1 / 90, "-1/120", "-1/180"),
+        )
+    ),
+    *(
+        Case(
+            f"mspm-grid-{size}-argmax", f"mspm-grid-{size}", 0, 0.005, mode="structured", optimal="argmax",
+            overrides={"settled": False},
+        )
+        for size in (5, 6)
+    ),
+    Case(
         "maintain-myopic", "maintain", 10, 0.05, mode="basic", zoo=True, seeds=3,
         about="A bad leader on purpose: the response phase was hidden from the learner, which takes the tempting row 1 "
         "and is paid 10 where commitment earns 20.",
@@ -83,18 +113,37 @@ CASES = (
 
 
 def measure(path: Path) -> dict[str, Any]:
-    """Value and gap of a leader file by horizon and readout."""
+    """Value and gap of a leader file by horizon and readout, with the learners of the solvers room."""
     found = inspect_leader(path)
-    table = np.array([[float(p) for p in row] for row in found.rows])
-    if found.leader_action == "pure":
-        table = table.argmax(axis=1)
-    follow = read_leader(path).training["followers"]
-    followers = Followers(follow["updates"], follow["epsilon"], follow["types"], follow["opponents"])
+    setting, follow = get_setting(found.setting, found.parameters), read_leader(path).training["followers"]
+    learner = MultiplicativeWeights(follow["epsilon"], payoff_scale=setting.payoff_scale)
     horizons = {}
     for factor in FACTORS:
-        long = replace(followers, updates=followers.updates * factor)
-        seen = evaluate_rows(get_setting(found.setting, found.parameters), table, long, runs=RUNS, rng_seed=77)
-        horizons[f"x{factor}"] = {"value": seen.value, "gap": seen.gap}
+        rounds = follow["updates"] * factor
+        run = run_learners(
+            found.game,
+            learner,
+            rounds,
+            seeds=RUNS,
+            types=follow["types"],
+            opponents=follow["opponents"],
+            rng_seed=77,
+            checkpoints=(rounds,),
+            keep=False,
+        )
+        value: dict[str, float] = {}
+        gap: dict[str, float] = {}
+        for readout in ("empirical", "last", "argmax"):
+            plays = [
+                run.averages[rounds][b]
+                if readout == "empirical"
+                else run.readout(readout, seed=b).conditional(found.game)
+                for b in range(RUNS)
+            ]
+            value[readout] = float(np.mean([objective_value(found.game, sigma) for sigma in plays]))
+            worst = max(float(r.max()) for sigma in plays for r in interim_regrets(found.game, sigma))
+            gap[readout] = max(0.0, worst)
+        horizons[f"x{factor}"] = {"value": value, "gap": gap}
     return {"network_agrees": found.network_agrees, "horizons": horizons}
 
 
@@ -104,29 +153,64 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     for seed in range(case.seeds):
         out = folder / f"{case.name}.seed{seed}.pt"
         began = time.perf_counter()
-        document = train_leader(case.setting, leader_action=case.leader_action, mode=case.mode, seeds=[seed], out=out)[
-            0
-        ]
+        documents = train_leader(
+            case.setting,
+            leader_action=case.leader_action,
+            mode=case.mode,
+            seeds=[seed],
+            out=out,
+            overrides=case.overrides,
+        )
+        document = documents[0]
         wall = time.perf_counter() - began
         kept = {
             k: document[k] for k in ("seed", "value", "gap", "updates", "deployed", "objective", "iterations", "starts")
         }
         reached = document["value"]["argmax"] >= case.target - 1e-9 and document["gap"]["argmax"] <= case.gap
+        optimality = document.get("optimality", {})
+        if case.optimal:
+            reached = reached and optimality[case.optimal]["optimal"] == "yes"
         by_mode = document["objective"]["mode"] >= case.target - 0.002 * get_setting(case.setting).payoff_scale
         seeds.append(
-            {**kept, "reached": reached, "mode_reached": by_mode, "wall_seconds": round(wall, 2), **measure(out)}
+            {
+                **kept,
+                "optimality": optimality,
+                "reached": reached,
+                "mode_reached": by_mode,
+                "wall_seconds": round(wall, 2),
+                **measure(out),
+            }
         )
         print(case.name, seed, "reached" if reached else "missed", f"{wall:.1f} s", document["value"], flush=True)
     return {
         "setting": case.setting,
         "leader_action": case.leader_action,
         "mode": case.mode,
-        "target": {"argmax_value": case.target, "argmax_gap": case.gap},
+        "overrides": case.overrides,
+        "target": {"argmax_value": case.target, "argmax_gap": case.gap, "optimal_in": case.optimal},
+        "proved_optimal": {
+            name: sum(s["optimality"].get(name, {}).get("optimal") == "yes" for s in seeds)
+            for name in ("argmax", "mixed")
+        },
         "reached": sum(s["reached"] for s in seeds),
         "of": case.seeds,
         "mode_reached": sum(s["mode_reached"] for s in seeds),
         "seeds": seeds,
     }
+
+
+def _optimality_lines(result: dict[str, Any], best: dict[str, Any]) -> list[str]:
+    """What is proved about the long run, exactly, for price mechanisms."""
+    found = best["optimality"]
+    if not found:
+        return []
+    count = len(result["seeds"])
+    said = "; ".join(
+        f"{name} {f['value']} at gap {f['gap']}, where no leader is worth more than {f['bound']}"
+        for name, f in found.items()
+    )
+    proved = ", ".join(f"{result['proved_optimal'][name]} of {count} seeds for {name}" for name in found)
+    return [f"- in the long run, exactly: {said}; proved optimal: {proved}"]
 
 
 def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
@@ -150,7 +234,9 @@ def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
         f"- made by: `{leader.training['command']} -o {case.name}.pt`",
         f"- sha256: `{leader.sha256}`, {leader.size} bytes",
         f"- shipped seed: {best['seed']} of 0..{case.seeds - 1}; {result['reached']} of {case.seeds} seeds reached "
-        f"argmax value {case.target:.4g} with gap at most {case.gap:g}",
+        f"argmax value {case.target:.4g} with gap at most {case.gap:g}"
+        + (" and the proved long-run optimum" if case.optimal else ""),
+        *_optimality_lines(result, best),
         "",
         "Value / gap by readout at the training horizon (16 response phases), and at 100 times it (8), for every seed:",
         "",

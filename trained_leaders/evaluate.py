@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..verify.regret import interim_regrets, objective_value
+from ..verify.play import ConditionalPlay
+from ..verify.regret import assess, interim_regrets, objective_value
 from .hyper import Hyper
 from .pomdp import Episodes, StackelbergPOMDP
-from .responses import joint, one_hot, play_all_cells, robust_scores
+from .responses import Hedge, expected_payoffs, horizon_steps, joint, one_hot, play_all_cells, robust_scores
 from .settings import ExactRows, Followers, Setting, exact_rows, rows_as_text, table_rows
+from .settings.codes import MessageCodes
+from .settings.prices import SequentialPrices
 
 
 @dataclass(frozen=True)
@@ -117,3 +121,53 @@ def evaluate_rows(
         value[readout] = float(np.average([objective_value(game, sigma) for sigma in plays], weights=counts))
         gap[readout] = max(0.0, *(float(r.max()) for sigma in plays for r in interim_regrets(game, sigma)))
     return Evaluation(value, gap, followers.updates, runs, rng_seed)
+
+
+def limit_figures(setting: Setting, table: NDArray[Any], followers: Followers) -> dict[str, dict[str, str]]:
+    """How close a price mechanism's table is to optimal in the long run, exactly: a proof where value equals bound.
+
+    Learners in exact expectation show which message each type settles on at 100 times the horizon. That code, with
+    types that never learn saying message 0 ("argmax") or mixing uniformly ("mixed"), is then a play of the tabulated
+    game like any other: its value and gap are exact, and the bound holds for every leader (settings S4).
+
+    Returns:
+        For "argmax" and "mixed": value, gap, bound as "p/q" and "optimal" as "yes" or "no". Empty for other settings
+        and where there are too many codes to enumerate.
+    """
+    if not isinstance(setting, SequentialPrices):
+        return {}
+    games = play_all_cells(setting, table[None])
+    learners = Hedge(1, games.type_shape, games.action_shape, epsilon=followers.epsilon, scale=setting.payoff_scale)
+    for step, _ in horizon_steps(followers.updates, (1, 10, 100)):
+        now = learners.strategies()
+        for i in range(games.n):
+            learners.learn(i, expected_payoffs(games, i, now), step)
+    game = setting.tabulate(rows_of(setting, table))
+    out = {}
+    for name in ("argmax", "mixed"):
+        codes = MessageCodes(setting, mixed=name == "mixed")
+        if not codes.tractable:
+            continue
+        mixes = []
+        for chosen, fixed in zip(learners.argmax(), codes.undecided, strict=True):
+            said = np.where(fixed, -1 if name == "mixed" else 0, chosen[0])
+            mixes.append([_message_mix(int(m), setting.messages) for m in said])
+        sigma = np.empty(game.shape, dtype=object)
+        for cell in np.ndindex(*game.shape):
+            parts = [mixes[i][cell[i]][cell[games.n + i]] for i in range(games.n)]
+            sigma[cell] = str(Fraction(prod(parts)))
+        report = assess(game, ConditionalPlay(sigma.tolist()))
+        assert report.leader_value_exact is not None
+        value, gap, bound = report.leader_value_exact, report.gap_exact, codes.bound
+        out[name] = {
+            "value": str(value),
+            "gap": str(gap),
+            "bound": str(bound),
+            "optimal": "yes" if value == bound and gap == 0 else "no",
+        }
+    return out
+
+
+def _message_mix(said: int, messages: int) -> list[Fraction]:
+    """Probabilities of a type's messages; -1 is uniform."""
+    return [Fraction(1, messages) if said < 0 else Fraction(int(said == m)) for m in range(messages)]

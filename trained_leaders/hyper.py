@@ -10,7 +10,7 @@ from ..verify.errors import UsageError
 from .responses import READOUTS
 from .settings import Followers, Setting
 
-MODES = ("ppo", "episode", "basic", "search")
+MODES = ("ppo", "episode", "basic", "search", "structured")
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,18 @@ class Hyper:
     """How a leader is trained.
 
     Args:
-        mode: "ppo", episode-level policy gradient on the robust objective; "episode", the same on the plain return of
         mode: "ppo", episode-level policy gradient on the robust objective; "episode", the same on the plain return
             of the episode, as in the paper (it may rely on ties and on followers who have not converged); "basic",
             the paper's ablation that hides the response phase from the learner (it becomes myopic); "search",
-            cross-entropy search over tables, without a network.
+            cross-entropy search over tables, without a network; "structured", for sequential prices with messages:
+            codes ranked by a proven bound, tables that attain it, varied.
         leader_action: "pure" or "mixture".
         objective: "robust", the least over horizons of value - gap_weight * gap; or "episode", the plain return.
         readout: how the followers of the reward phase play: "argmax", "last" or "empirical".
         updates, epsilon, types, opponents: the followers (theory T7).
         horizons: multiples of `updates` that the robust objective looks at.
         settled: the robust objective also asks for the last mixed strategies at the longest horizon.
+        phases: of the sampled response phases that a table is chosen by, the robust objective takes "worst" or "mean".
         slack: a start ends when its objective is this share of the payoff scale below a proven bound.
         gap_weight: price of one unit of follower regret in the robust objective.
         reward_plays: plays of the reward phase; 0 takes the exact expectation.
@@ -51,6 +52,7 @@ class Hyper:
     opponents: str = "sampled"
     horizons: tuple[int, ...] = (1, 10, 100)
     settled: bool = True
+    phases: str = "worst"
     slack: float = 0.002
     gap_weight: float = 1.0
     reward_plays: int = 0
@@ -77,6 +79,7 @@ class Hyper:
             "leader_action": ("pure", "mixture"),
             "objective": ("robust", "episode"),
             "readout": READOUTS,
+            "phases": ("worst", "mean"),
             "activation": ("relu", "tanh"),
         }
         for field, allowed in choices.items():
@@ -85,8 +88,8 @@ class Hyper:
         for field in ("updates", "iterations", "batch", "restarts", "epochs", "minibatch", "grid", "evaluation_runs"):
             if getattr(self, field) < 1:
                 raise UsageError(f"{field} must be at least 1, got {getattr(self, field)}")
-        if self.mode == "search" and self.leader_action != "pure":
-            raise UsageError("mode 'search' looks for pure tables; train mixtures with mode 'ppo'")
+        if self.mode in ("search", "structured") and self.leader_action != "pure":
+            raise UsageError(f"mode {self.mode!r} looks for pure tables; train mixtures with mode 'ppo'")
 
     @property
     def followers(self) -> Followers:
@@ -117,6 +120,8 @@ def default_hyper(setting: Setting, *, leader_action: str = "pure", mode: str = 
         hyper = replace(hyper, iterations=120, batch=512, restarts=6)
     if mode == "search":
         hyper = replace(hyper, iterations=60, batch=600, restarts=10)
+    if mode == "structured":
+        hyper = replace(hyper, iterations=20, batch=96, restarts=1, phases="mean", slack=0.001)
     if mode in ("basic", "episode"):
         hyper = replace(hyper, objective="episode", restarts=1)
     if quick:

@@ -342,6 +342,7 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "training": {
         "algorithm": str, "mode": str, "followers": dict, "seed": int, "steps": int, "seconds": float,
         "versions": dict, "horizon": int, "readout": str, "hyper": dict, "command": str, "status": str,
+        "optimality": dict,
     },
     "training.followers": {"updates": int, "epsilon": float, "types": str, "opponents": str},
     "claims": {"value": dict, "gap": dict, "updates": int, "runs": int, "rng_seed": int},

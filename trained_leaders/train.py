@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,15 +26,17 @@ from torch import Tensor
 from ..verify.errors import FormatError, UsageError
 from ..verify.formats import write_atomic
 from .checkpoint import write_leader
-from .evaluate import Evaluation, evaluate_rows, score_tables, stated_policy
+from .evaluate import Evaluation, evaluate_rows, limit_figures, score_tables, stated_policy
 from .hyper import Hyper, default_hyper
 from .policy import Actor, Critic, MixtureHead, PureHead
 from .pomdp import REWARD, StackelbergPOMDP
 from .search import CrossEntropySearch
 from .settings import Setting, get_setting
+from .structured import StructuredSearch
 
 CANDIDATES = 3  # sampled tables that are looked at again, each iteration
 GLANCE, CHECK = 16, 256  # response phases of a first look, and of the check that a table must pass to be kept
+ALGORITHMS = {"search": "cross-entropy search", "structured": "structured search over message codes and prices"}
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -50,6 +52,7 @@ class TrainingResult:
         mode_score, best_score: the objective's value for both, setting's units.
         iterations: iterations done, all starts together; `starts`: how many starts.
         seconds: wall time.
+        optimality: see `evaluate.limit_figures`; empty for settings without message codes.
         history: one record an iteration.
     """
 
@@ -67,13 +70,13 @@ class TrainingResult:
     starts: int
     seconds: float
     history: list[dict[str, Any]] = field(repr=False)
+    optimality: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def training_record(self, command: str) -> dict[str, Any]:
         """The `training` part of a leader file."""
         follow = self.hyper.followers
         return {
-            "algorithm": "multiplicative-weights followers; "
-            + ("cross-entropy search" if self.hyper.mode == "search" else "episode-level PPO"),
+            "algorithm": "multiplicative-weights followers; " + ALGORITHMS.get(self.hyper.mode, "episode-level PPO"),
             "mode": self.hyper.mode,
             "followers": {
                 "updates": follow.updates,
@@ -91,6 +94,7 @@ class TrainingResult:
             "command": command,
             "status": f"deployed the {self.deployed}: objective {self.mode_score:.6g} for the policy's mode, "
             f"{self.best_score:.6g} for the best sampled table, {self.starts} start(s)",
+            **({"optimality": self.optimality} if self.optimality else {}),
         }
 
     @property
@@ -293,8 +297,10 @@ class _TrainingRun:
         self.done = False
 
     def _new_learner(self) -> Learner:
-        kind = CrossEntropySearch if self.hyper.mode == "search" else PolicyGradient
-        return kind(self.setting, self.hyper, self.seed, self.at.start)
+        kinds: dict[str, Any] = {"search": CrossEntropySearch, "structured": StructuredSearch}
+        kind = kinds.get(self.hyper.mode, PolicyGradient)
+        learner: Learner = kind(self.setting, self.hyper, self.seed, self.at.start)
+        return learner
 
     def step(self) -> dict[str, Any]:
         """One iteration; begins the next start, or ends, where this one is over."""
@@ -314,7 +320,7 @@ class _TrainingRun:
             if score > at.mode_score or at.mode_state is None:
                 at.mode_score, at.mode_state = score, self.learner.state()
             # A search is for one table; a policy is trained until its mode is as good.
-            over = over or score >= self.bound or (hyper.mode == "search" and at.best_score >= self.bound)
+            over = over or score >= self.bound or (hyper.mode in ALGORITHMS and at.best_score >= self.bound)
         record: dict[str, Any] = {
             "seed": self.seed,
             "start": at.start,
@@ -335,7 +341,8 @@ class _TrainingRun:
     def _best_of(self, tables: NDArray[Any], floor: float) -> tuple[float, NDArray[Any]]:
         """The best table and its objective over CHECK response phases; over fewer where that is below `floor` already.
 
-        Robust training asks for the least over these phases, so that no run of followers is left out.
+        Robust training asks for the least over these phases, so that no run of followers is left out, unless told to
+        take their mean.
         """
         tried = self._scores(tables, GLANCE)
         table = tables[tried.argmax()]
@@ -346,7 +353,8 @@ class _TrainingRun:
         committed = np.repeat(tables[:, None], 2, axis=1) if self.hyper.mode == "basic" else tables
         seed = selection_seed(self.seed)
         scores, _ = score_tables(self.setting, self.hyper, committed, rng_seed=seed, runs=runs)
-        return scores.min(axis=1) if self.hyper.objective == "robust" else scores.mean(axis=1)
+        worst = self.hyper.objective == "robust" and self.hyper.phases == "worst"
+        return scores.min(axis=1) if worst else scores.mean(axis=1)
 
     def result(self) -> TrainingResult:
         """The leader: the best mode of all starts, or the best sampled table where that is worth more."""
@@ -363,7 +371,7 @@ class _TrainingRun:
         )
         return TrainingResult(
             self.setting, hyper, self.seed, policy, tensors, table, evaluation, deployed, mode_score, best_score,
-            at.total, at.start, at.seconds, at.history,
+            at.total, at.start, at.seconds, at.history, limit_figures(self.setting, table, hyper.followers),
         )  # fmt: skip
 
     def _stored(self, table: NDArray[Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -430,12 +438,14 @@ def proven_bound(setting: Setting, hyper: Hyper) -> float:
 
     Training stops early at it; it is never used to choose between leaders.
     """
+    # The robust objective is a least value over readouts, so a bound on any of them bounds it.
+    looked_at = {hyper.readout} | ({"last"} if hyper.settled else set())
     known = [
         float(r.value)
         for r in setting.references()
         if r.kind in ("optimum", "bound")
         and (not r.leader_actions or hyper.leader_action in r.leader_actions)
-        and (not r.readouts or hyper.readout in r.readouts)
+        and (not r.readouts or looked_at & set(r.readouts))
     ]
     return min(known) - hyper.slack * setting.payoff_scale if known and hyper.objective == "robust" else float("inf")
 
@@ -469,6 +479,7 @@ def train_leader(
     steps: int | None = None,
     quick: bool = False,
     resume: bool = False,
+    jobs: int = 1,
     progress: Progress | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
@@ -481,11 +492,13 @@ def train_leader(
     Args:
         setting_name, parameters: the world.
         leader_action: "pure" or "mixture".
-        mode: "ppo", "basic" or "search"; see `hyper.Hyper`.
+        mode: "ppo", "episode", "basic", "search" or "structured"; see `hyper.Hyper`.
         updates: follower updates in a response phase.
         steps: training iterations of one start.
         quick: train about an eighth as long.
-        progress: called after each iteration with its record.
+        jobs: seeds trained side by side, in processes of their own; the leaders are the same. Each seed stops by
+            itself on Ctrl-C and keeps its state.
+        progress: called after each iteration with its record; once a seed where several are trained side by side.
         overrides: any other field of `hyper.Hyper`.
 
     Returns:
@@ -508,27 +521,74 @@ def train_leader(
     if unknown:
         raise UsageError(f"unknown hyper-parameter {min(unknown)!r}; known: {', '.join(hyper.document())}")
     hyper = replace(hyper, **changes)
+    if jobs < 1:
+        raise UsageError(f"jobs must be at least 1, got {jobs}")
     out = Path(out)
+    paths = [out if len(seeds) == 1 else out.with_name(f"{out.stem}.seed{seed}{out.suffix}") for seed in seeds]
+    task = _SeedTask(setting_name, dict(parameters or {}), hyper, quick, changes, resume)
+    finished: Iterable[tuple[dict[str, Any], float]]
+    if jobs == 1 or len(seeds) == 1:
+        finished = (task(seed, path, progress) for seed, path in zip(seeds, paths, strict=True))
+    else:
+        finished = _side_by_side(task, seeds, paths, jobs, progress)
     documents, best = [], -np.inf
-    for seed in seeds:
-        path = out if len(seeds) == 1 else out.with_name(f"{out.stem}.seed{seed}{out.suffix}")
-        result = train(
-            setting,
-            seed=seed,
-            hyper=hyper,
-            progress=progress,
-            log=path.with_name(path.name + ".log.jsonl"),
-            state_path=path.with_name(path.name + ".state"),
-            resume=resume,
-        )
-        command = _command(setting, hyper, seed, quick, changes)
-        write_result(path, result, command=command)
-        documents.append(train_document(result, path))
-        score = result.deployed_score
+    for (document, score), path in zip(finished, paths, strict=True):
+        documents.append(document)
         if len(seeds) > 1 and score > best:
             best = score
             write_atomic(out, path.read_bytes())
     return documents
+
+
+@dataclass(frozen=True)
+class _SeedTask:
+    """Training of one seed, as plain data that another process can be sent."""
+
+    setting_name: str
+    parameters: dict[str, Any]
+    hyper: Hyper
+    quick: bool
+    changes: dict[str, Any]
+    resume: bool
+
+    def __call__(self, seed: int, path: Path, progress: Progress | None = None) -> tuple[dict[str, Any], float]:
+        """Trains and writes; the document of the seed and the objective of what was deployed."""
+        setting = get_setting(self.setting_name, self.parameters)
+        result = train(
+            setting,
+            seed=seed,
+            hyper=self.hyper,
+            progress=progress,
+            log=path.with_name(path.name + ".log.jsonl"),
+            state_path=path.with_name(path.name + ".state"),
+            resume=self.resume,
+        )
+        command = _command(setting, self.hyper, seed, self.quick, self.changes)
+        write_result(path, result, command=command)
+        return train_document(result, path), result.deployed_score
+
+
+def _side_by_side(
+    task: _SeedTask, seeds: Sequence[int], paths: Sequence[Path], jobs: int, progress: Progress | None
+) -> Iterator[tuple[dict[str, Any], float]]:
+    """One job a seed, by joblib: a cluster is a matter of `joblib.parallel_config` around the call."""
+    from joblib import Parallel, delayed
+
+    work = (delayed(task)(seed, path) for seed, path in zip(seeds, paths, strict=True))
+    for document, score in Parallel(n_jobs=jobs, return_as="generator")(work):
+        if progress is not None:
+            objective = document["objective"]
+            progress(
+                {
+                    "seed": document["seed"],
+                    "start": document["starts"] - 1,
+                    "iteration": document["iterations"],
+                    "total": document["iterations"],
+                    "best": _finite(objective["best_sample"]),
+                    "mode": _finite(objective["mode"]),
+                }
+            )
+        yield document, score
 
 
 def write_result(path: str | Path, result: TrainingResult, *, command: str = "") -> None:
@@ -560,6 +620,7 @@ def train_document(result: TrainingResult, path: str | Path) -> dict[str, Any]:
         "objective": {"mode": result.mode_score, "best_sample": result.best_score},
         "iterations": result.iterations,
         "starts": result.starts,
+        **({"optimality": result.optimality} if result.optimality else {}),
     }
 
 

@@ -134,10 +134,46 @@ def test_mixed_optimum_is_attained_and_not_exceeded_on_a_grid(name: str) -> None
     assert max(worth(np.array(c) / k) for c in grid) <= float(value) + 1e-9
 
 
+def test_matrix_design_pays_bonuses_on_top_and_says_so() -> None:
+    setting = get_setting("matrix-design")
+    pay = [setting.actions.index(label) for label in ("pay 0 and 10", "pay 2 and 0", "pay 0 and 0", "pay 4 and 6")]
+    game = setting.tabulate(table_rows(setting, pay))
+    base = np.array([[(3, 3), (6, 4)], [(4, 6), (2, 2)]])
+    bonus = np.array([[(0, 10), (2, 0)], [(0, 0), (4, 6)]])
+    for i in range(2):
+        np.testing.assert_allclose(np.broadcast_to(game.payoffs[i], game.shape)[0, 0], (base + bonus)[..., i] / 6)
+        paid = np.array(setting.payments(table_rows(setting, pay))[i], dtype=float)
+        np.testing.assert_allclose(paid[0, 0], bonus[..., i] / 6)
+    np.testing.assert_allclose(np.broadcast_to(game.leader, game.shape)[0, 0], base.sum(axis=-1) / 6)
+    half = [F(int(a == pay[0] or a == pay[1]), 2) for a in range(36)]
+    assert setting.payments([half] * 4)[1][0][0][0][0] == F(5, 6)
+    few = get_setting("matrix-design", {"bonuses": "0,2.5"})
+    assert few.parameters == {"bonuses": ["0", "5/2"]} and len(few.actions) == 4
+    assert get_setting("matrix-design", few.parameters) == few and setting.parameters == {}
+
+
+def test_matrix_design_references() -> None:
+    """The best cell; and the only symmetric equilibrium of the base game, where nobody gains by moving."""
+    found = {r.name: r.value for r in get_setting("matrix-design").references()}
+    mix = np.array([4, 1]) / 5
+    row = np.array([[3, 6], [4, 2]])
+    assert np.ptp(row @ mix) == pytest.approx(0)
+    total = np.array([[6, 10], [10, 4]])
+    assert float(found["no-bonus"]) == pytest.approx(mix @ total @ mix / 6) and found["optimum"] == F(10, 6)
+
+
+def test_correlated_buyers_share_their_marginals_with_the_independent_ones() -> None:
+    joint, product_ = (get_setting(name).prior.astype(float) for name in ("mspm-correlated-pi", "mspm-pi"))
+    for axis in range(2):
+        np.testing.assert_allclose(joint.sum(axis=axis), product_.sum(axis=axis))
+    assert np.linalg.matrix_rank(product_) == 1 and np.linalg.matrix_rank(joint) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("mspm-pi", "-3/50"),
+        ("mspm-correlated-pi", "-7/100"),
         ("mspm-grid-3", "-1/18"),
         ("mspm-grid-4", "-1/24"),
         ("mspm-grid-5", "-1/20"),
@@ -236,6 +272,9 @@ def test_default_prices_avoid_values() -> None:
         ("mspm-pi", {"messages": 1000}, "messages give 3000000 observations"),
         ("mspm-pi", {"tie": "maybe"}, "tie must be 'reject' or 'buy', got 'maybe'"),
         ("mspm-pi", {"prices": "a,b"}, "prices must be numbers"),
+        ("matrix-design", {"bonuses": "11"}, r"bonuses must lie in \[0, 10\]"),
+        ("matrix-design", {"bonus": "1"}, "no parameter 'bonus'; it has bonuses"),
+        ("matrix-design", {"bonuses": ""}, "bonuses must be numbers"),
         ("mspm-pi", {"prices": "2"}, r"prices must lie in \[0, 1\]"),
     ],
 )

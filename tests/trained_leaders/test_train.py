@@ -91,6 +91,12 @@ def test_hiding_the_response_phase_makes_the_leader_myopic() -> None:
         assert argmax(result) == (10.0, 0.0)
 
 
+def test_bonuses_lead_to_the_best_cell() -> None:
+    setting = get_setting("matrix-design")
+    for seed in SEEDS:
+        assert argmax(train(setting, seed=seed, hyper=default_hyper(setting))) == (pytest.approx(10 / 6), 0.0)
+
+
 def test_the_critic_is_an_option() -> None:
     setting = get_setting("simple-allocation-2")
     result = train(setting, seed=0, hyper=replace(default_hyper(setting), critic=False))
@@ -106,7 +112,12 @@ def same(a: TrainingResult, b: TrainingResult) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "action", "mode"),
-    [("simple-allocation-3", "pure", "ppo"), ("maintain", "mixture", "ppo"), ("mspm-pi", "pure", "search")],
+    [
+        ("simple-allocation-3", "pure", "ppo"),
+        ("maintain", "mixture", "ppo"),
+        ("mspm-pi", "pure", "search"),
+        ("mspm-pi", "pure", "structured"),
+    ],
 )
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, name: str, action: str, mode: str) -> None:
     setting = get_setting(name)
@@ -189,7 +200,7 @@ def test_several_seeds_and_what_the_documents_say(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"setting_name": "maintian"}, SettingError, "the nearest is 'maintain'"),
-        ({"mode": "magic"}, UsageError, "mode must be one of ppo, episode, basic, search"),
+        ({"mode": "magic"}, UsageError, "mode must be one of ppo, episode, basic, search, structured"),
         ({"setting_name": "mspm-pi", "leader_action": "mixture"}, UsageError, "the leader's action must be pure"),
         ({"seeds": []}, UsageError, "expected distinct seeds"),
         ({"seeds": [1, 1]}, UsageError, "expected distinct seeds"),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...verify.errors import SettingError
 from ...verify.game import BayesianGame, Player
+from .codes import MessageCodes
 from .setting import ExactRows, Followers, Outcome, Reference, check_tables, exact_rows
 
 MAX_OBSERVATIONS = 4096
@@ -122,7 +123,7 @@ class SequentialPrices:
         return np.array(self.weights, dtype=object)
 
     @cached_property
-    def _groups(self) -> tuple[tuple[int, ...], ...]:
+    def groups(self) -> tuple[tuple[int, ...], ...]:
         """Who may still be unvisited while the item is unsold: everybody first, then fewer."""
         n = len(self.values)
         return tuple(group for size in range(n, 0, -1) for group in combinations(range(n), size))
@@ -133,7 +134,7 @@ class SequentialPrices:
         return tuple(
             f"messages {''.join(map(str, pair))}, item unsold, {_left(group)} left"
             for pair in said
-            for group in self._groups
+            for group in self.groups
         )
 
     @cached_property
@@ -145,7 +146,7 @@ class SequentialPrices:
         width = len(self.price_grid)
         legal = np.zeros((len(self.observations), len(self.actions)), dtype=bool)
         for index in range(len(self.observations)):
-            for buyer in self._groups[index % len(self._groups)]:
+            for buyer in self.groups[index % len(self.groups)]:
                 legal[index, buyer * width : (buyer + 1) * width] = True
         legal.flags.writeable = False
         return legal
@@ -164,6 +165,10 @@ class SequentialPrices:
 
     def _buys(self, value: Fraction, price: Fraction) -> bool:
         return value > price or (self.tie == "buy" and value == price)
+
+    def acceptance(self, buyer: int) -> list[tuple[bool, ...]]:
+        """Which of the buyer's types buy, for each price on the grid."""
+        return [tuple(self._buys(value, price) for value in self.values[buyer]) for price in self.price_grid]
 
     @cached_property
     def _sale(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
@@ -190,14 +195,14 @@ class SequentialPrices:
         offset = np.zeros(size, dtype=np.int64)
         for i in range(n):
             offset = offset * self.messages + said[:, i]
-        group_of = {group: g for g, group in enumerate(self._groups)}
+        group_of = {group: g for g, group in enumerate(self.groups)}
         group_index = np.array([group_of.get(_members(mask, n), -1) for mask in range(2**n)])
         left = np.full(size, 2**n - 1)  # bit i: buyer i is unvisited; 0 also once the item is sold
         payoffs, welfare = np.zeros((size, n)), np.zeros(size)
         met = np.full((size, n), -1, dtype=np.int64)
         for step in range(n):
             open_ = left > 0
-            met[open_, step] = offset[open_] * len(self._groups) + group_index[left[open_]]
+            met[open_, step] = offset[open_] * len(self.groups) + group_index[left[open_]]
             buyer, price = np.divmod(tables[every, met[:, step]], len(self.price_grid))
             own = types[every, buyer]
             sold = open_ & buys[buyer, own, price]
@@ -239,7 +244,7 @@ class SequentialPrices:
         offset = 0
         for message in said:
             offset = offset * self.messages + message
-        row = rows[offset * len(self._groups) + self._groups.index(left)]
+        row = rows[offset * len(self.groups) + self.groups.index(left)]
         for action, probability in enumerate(row):
             if not probability:
                 continue
@@ -297,7 +302,7 @@ class SequentialPrices:
         return total
 
     def references(self) -> list[Reference]:
-        """First best (a loss of 0) and the best message-free mechanism."""
+        """First best (a loss of 0), what codes can be worth in each readout, the best message-free mechanism."""
         return [
             Reference(
                 "first-best",
@@ -305,6 +310,7 @@ class SequentialPrices:
                 f"no welfare lost: a planner who sees the values and attains {self.first_best}",
                 kind="bound",
             ),
+            *self._code_bounds,
             Reference(
                 "message-free",
                 self.message_free,
@@ -312,6 +318,23 @@ class SequentialPrices:
                 kind="baseline",
             ),
         ]
+
+    @cached_property
+    def _code_bounds(self) -> list[Reference]:
+        readouts = {
+            "code-bound-argmax": ("argmax",),
+            "code-bound-mixed": ("last", "empirical"),
+        }
+        texts = {
+            "code-bound-argmax": "the best over all pure message codes, types that never learn saying message 0",
+            "code-bound-mixed": "the best over all message codes when types that never learn mix uniformly",
+        }
+        bounds = []
+        for name, whose in readouts.items():
+            codes = MessageCodes(self, mixed=whose != ("argmax",))
+            if codes.tractable:
+                bounds.append(Reference(name, codes.bound, texts[name], kind="bound", readouts=whose))
+        return bounds
 
 
 def _members(mask: int, n: int) -> tuple[int, ...]:
@@ -332,7 +355,18 @@ def example_buyers() -> SequentialPrices:
     )
 
 
+def correlated_buyers() -> SequentialPrices:
+    """`mspm-correlated-pi`: the values and marginals of `mspm-pi`, but high values tend to come together."""
+    weights = ((Fraction(9, 20), Fraction(7, 20)), (Fraction(1, 20), Fraction(3, 20)))
+    return SequentialPrices("mspm-correlated-pi", example_buyers().values, weights)
+
+
 def uniform_grid(size: int) -> SequentialPrices:
-    """`mspm-grid-T`: both values uniform on T points from 0 to 1, independent."""
+    """`mspm-grid-T`: both values uniform on T points from 0 to 1, independent.
+
+    The more types, the smaller the advantage of the own message can be and the longer sampled followers need to see
+    it, so response phases are longer for finer grids.
+    """
     own = tuple(Fraction(k, size - 1) for k in range(size))
-    return SequentialPrices(f"mspm-grid-{size}", (own, own), ((Fraction(1, size * size),) * size,) * size)
+    prior = ((Fraction(1, size * size),) * size,) * size
+    return SequentialPrices(f"mspm-grid-{size}", (own, own), prior, updates={5: 2000, 6: 4000}.get(size, 500))

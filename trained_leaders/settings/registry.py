@@ -11,8 +11,9 @@ from typing import Any
 
 from ...verify.errors import SettingError
 from .allocation import SimpleAllocation
+from .design import MatrixDesign
 from .matrix import registered_matrix_games
-from .prices import SequentialPrices, example_buyers, uniform_grid
+from .prices import SequentialPrices, correlated_buyers, example_buyers, uniform_grid
 from .setting import Setting, reject_unknown
 
 
@@ -33,17 +34,24 @@ def _prices(name: str, make: Callable[[], SequentialPrices], parameters: Mapping
     if "tie" in parameters:
         changes["tie"] = parameters["tie"]
     if "prices" in parameters:
-        given = parameters["prices"]
-        listed = given.split(",") if isinstance(given, str) else given
-        try:
-            changes["prices"] = tuple(sorted({Fraction(price) for price in listed}))
-        except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise SettingError(
-                f"setting {name!r}: prices must be numbers such as 0.01 or 1/3, got {given!r}"
-            ) from error
-        if not changes["prices"]:
-            raise SettingError(f"setting {name!r}: prices must not be empty")
+        changes["prices"] = _numbers(name, "prices", parameters["prices"])
     return replace(make(), **changes)
+
+
+def _design(name: str, parameters: Mapping[str, Any]) -> Setting:
+    reject_unknown(name, parameters, ("bonuses",))
+    return MatrixDesign(_numbers(name, "bonuses", parameters["bonuses"])) if parameters else MatrixDesign()
+
+
+def _numbers(name: str, key: str, given: Any) -> tuple[Fraction, ...]:
+    listed = given.split(",") if isinstance(given, str) else given
+    try:
+        numbers = tuple(sorted({Fraction(number) for number in listed}))
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise SettingError(f"setting {name!r}: {key} must be numbers such as 0.01 or 1/3, got {given!r}") from error
+    if not numbers:
+        raise SettingError(f"setting {name!r}: {key} must not be empty")
+    return numbers
 
 
 def _whole(name: str, key: str, given: Any) -> int:
@@ -59,10 +67,12 @@ def _registry() -> dict[str, Callable[[Mapping[str, Any]], Setting]]:
     makers: dict[str, Callable[[Mapping[str, Any]], Setting]] = {}
     for name, game in registered_matrix_games().items():
         makers[name] = partial(_plain, name, partial(_same, game))
+    makers["matrix-design"] = partial(_design, "matrix-design")
     for messages in (1, 2, 3):
         name = f"simple-allocation-{messages}"
         makers[name] = partial(_plain, name, partial(SimpleAllocation, messages))
     makers["mspm-pi"] = partial(_prices, "mspm-pi", example_buyers)
+    makers["mspm-correlated-pi"] = partial(_prices, "mspm-correlated-pi", correlated_buyers)
     for size in (3, 4, 5, 6):
         makers[f"mspm-grid-{size}"] = partial(_prices, f"mspm-grid-{size}", partial(uniform_grid, size))
     return makers
