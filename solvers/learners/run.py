@@ -550,14 +550,14 @@ class _Compiled:
 
         layout = self.layout
         numbers = np.empty((self.batch, rounds, 1 + layout.n))
-        for row, rng in zip(numbers, self.rngs, strict=True):
-            rng.random(out=row)
         noise = self._noise(sum(layout.actions), rounds)
         # fresh arrays in C order, so that numba compiles the loop for one layout only
         strategies = np.empty((self.batch, 0 if kept is None else rounds, layout.cells))
         met = [np.empty((self.batch, 0 if seen is None else rounds, layout.n), dtype=np.int16) for _ in range(2)]
 
         def part(low: int, high: int) -> None:
+            for b in range(low, high):
+                self.rngs[b].random(out=numbers[b])
             play(
                 self.learner.code,
                 self.learner.anytime,
