@@ -1,4 +1,4 @@
-"""The command line: `spverify report | train | check | bounds | replay | recheck | settings | show`.
+"""The command line: `spverify report | train | claims | check | bounds | replay | recheck | settings | show`.
 
 Each command imports what it needs when it runs, so that `--help` loads no numpy and `recheck` loads the kernel alone.
 Answers go to standard output, everything else to standard error; bad input is one sentence and exit code 2.
@@ -73,6 +73,9 @@ def report(
     within: Annotated[
         str, typer.Option(help="Largest distance from a known optimum, as a share of what is at stake.")
     ] = "0.05",
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JUnit XML for CI, all leaders in one.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Audit leaders: value, proved range, gap, replays, claims; terminal, HTML, Markdown, JSON and certificates."""
@@ -86,6 +89,7 @@ def report(
         seeds=seeds,
         rng_seed=rng_seed,
         within=within,
+        junit=junit,
         as_json=as_json,
         say=_say,
     )
@@ -136,6 +140,29 @@ def train(
     from .render.text import train_text
 
     print(train_text(documents, str(out)))
+
+
+@app.command(rich_help_panel="Leaders")
+def claims(
+    file: Annotated[str, typer.Argument(metavar="FILE.toml", help="A claims file, or paper:stackelberg-pomdp.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for a page, Markdown and JSON.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute the figures that a paper claims: each holds, is refuted, or cannot be decided here."""
+    from .command_claims import run_claims
+
+    answer = run_claims(file, out=out, progress=_say if sys.stderr.isatty() else None)
+    if as_json:
+        _print_json(answer.document)
+    else:
+        from .render.text import claims_text
+
+        print(claims_text(answer.document))
+        if answer.files:
+            print(f"\nReport: {answer.files[0]}")
+    raise typer.Exit(_EXITS[answer.document["verdict"]])
 
 
 @app.command(rich_help_panel="Games and plays")

@@ -18,6 +18,7 @@ from ..verify.formats.atomic import write_atomic
 from ..verify.verdict import Verdict
 from .audit import Audit, audit_leader
 from .command_show import leader_name, leader_path
+from .render.junit import junit_xml
 
 Say = Callable[[str], None]
 
@@ -31,6 +32,7 @@ def run_report(
     seeds: int | None,
     rng_seed: int,
     within: str,
+    junit: Path | None,
     as_json: bool,
     say: Say,
 ) -> Verdict:
@@ -70,6 +72,8 @@ def run_report(
     else:
         result = {"command": "report", "audits": documents, "comparison": compare(documents)}
         where = [write_comparison(result, names, folder), *(folder / name / "report.html" for name in names)]
+    if junit is not None:
+        write_atomic(junit, junit_xml(documents))
     if as_json:
         print(json.dumps(result, indent=1, allow_nan=False))
     else:
@@ -103,7 +107,7 @@ def _progress(say: Say, prefix: str) -> Say:
 
 
 def write_audit(audit: Audit, folder: Path) -> dict[str, Any]:
-    """Writes audit.json, report.html, report.md and the certificates; returns the audit document.
+    """Writes audit.json, report.html, report.md, report.junit.xml and the certificates; returns the audit document.
 
     The JSON is written last, so that a folder which has it is complete; certificates of an earlier audit are removed.
     """
@@ -123,6 +127,7 @@ def write_audit(audit: Audit, folder: Path) -> dict[str, Any]:
         write_atomic(certificates / name, json.dumps(certificate, indent=1) + "\n")
     write_atomic(folder / "report.html", audit_html(document))
     write_atomic(folder / "report.md", audit_markdown(document))
+    write_atomic(folder / "report.junit.xml", junit_xml([document]))
     write_atomic(folder / "audit.json", dump_json(document))
     return document
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from ..trained_leaders.settings.design import MatrixDesign
 from ..trained_leaders.settings.prices import SequentialPrices
 from ..verify.game import BayesianGame
 from ..verify.kernel import exact_regrets, exact_value, objective_tensor
-from ..verify.plain import PlainGame, PlainPlay, number_text, tensor
+from ..verify.plain import PlainGame, PlainPlay, Tensor, number_text, tensor
 from ..verify.verdict import Statement
 from .numerals import show
 from .questions import READOUT_WORDS, Readings, slack
@@ -462,26 +463,37 @@ def sensitivity_table(moved: list[Moved]) -> list[dict[str, Any]]:
 
 
 def ask_payments(subject: Subject, readings: Readings, replays: Replays) -> list[Statement]:
-    """What changes hands that the reward does not count? Asked of price mechanisms, whose reward is welfare."""
-    setting = subject.setting
-    if not isinstance(setting, SequentialPrices):
+    """What changes hands that the reward does not count? Asked of price mechanisms and of matrix design."""
+    setting, game, reading = subject.setting, subject.game.plain, readings[1, subject.readout]
+    if isinstance(setting, SequentialPrices):
+        kept = _mean(subject, replays, objective_tensor(game, "welfare"))  # net of what buyers pay
+        paid = reading.value + setting.first_best - kept
+        text = (
+            f"On average buyers pay {show(paid)} and keep {show(kept)} of a welfare of {show(paid + kept)}; the "
+            "leader's reward does not count what is paid."
+        )
+    elif isinstance(setting, MatrixDesign):
+        bonuses = setting.payments(subject.leader.rows)
+        paid = sum((_mean(subject, replays, objective_tensor(game, "custom", each)) for each in bonuses), Fraction(0))
+        text = f"On average the leader pays bonuses of {show(paid)} in all; its reward does not count them."
+    else:
         return []
-    game, reading = subject.game.plain, readings[1, subject.readout]
-    utility = objective_tensor(game, "welfare")  # the followers' payoffs, net of what they pay
-    plays = [replays.snapshots(reading.rounds, subject.readout, seed).plain for seed in range(subject.seeds)]
-    kept = sum((exact_value(game, play, utility) for play in plays), Fraction(0)) / len(plays)
-    paid = reading.value + setting.first_best - kept
     return [
         state(
             "payments",
             "information",
-            f"On average buyers pay {show(paid)} and keep {show(kept)} of a welfare of {show(paid + kept)}; the "
-            "leader's reward does not count what is paid.",
+            text,
             True,
             measured=paid,
-            why="A reward that ignores money is indifferent between a cheap and a dear way to the same allocation, and "
-            "a buyer is not. This is a figure, not a test: nothing can refute it.",
+            why="A reward that ignores money is indifferent between a cheap and a dear way to the same end, and who "
+            "pays is not. This is a figure, not a test: nothing can refute it.",
             paid_exact=number_text(paid),
-            kept_exact=number_text(kept),
         )
     ]
+
+
+def _mean(subject: Subject, replays: Replays, objective: Tensor) -> Fraction:
+    """An objective's mean over the replays, at the training horizon under the trained readout."""
+    rounds, seeds = subject.followers.updates, range(subject.seeds)
+    plays = [replays.snapshots(rounds, subject.readout, seed).plain for seed in seeds]
+    return sum((exact_value(subject.game.plain, play, objective) for play in plays), Fraction(0)) / len(plays)

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..numerals import show, show_exact
 from .pictures import READOUT_NAMES, horizon_picture, range_picture, regret_picture
-from .text import MEANING, SET_NAMES, asides, span, summary
+from .text import MEANING, SET_NAMES, asides, claims_summary, span, summary
 
 Document = Mapping[str, Any]
 
@@ -57,6 +57,15 @@ def comparison_html(document: Document, links: Sequence[str]) -> str:
     """The page that sets several audits side by side; ``links`` are their pages."""
     rows = list(zip(document["comparison"]["rows"], links, strict=True))
     return _environment().get_template("comparison.html.j2").render(rows=rows, meaning=MEANING, readouts=READOUT_NAMES)
+
+
+def claims_html(document: Document) -> str:
+    """The page of a paper's claims."""
+    return (
+        _environment()
+        .get_template("claims.html.j2")
+        .render(claims=document, summary=claims_summary(document), meaning=MEANING)
+    )
 
 
 def _environment() -> Environment:

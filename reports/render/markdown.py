@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..numerals import show, show_exact
-from .text import MEANING, SET_NAMES, asides, span, summary
+from .text import MEANING, SET_NAMES, asides, claims_summary, span, summary
 
 Document = Mapping[str, Any]
 _READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
@@ -157,6 +157,25 @@ def comparison_markdown(document: Document, links: Sequence[str]) -> str:
     ]
     legend = [f"- *{verdict}*: {words}" for verdict, words in MEANING.items()]
     return "\n".join(["# Leaders side by side", "", *_table(head, rows), *legend]) + "\n"
+
+
+def claims_markdown(document: Document) -> str:
+    """A paper's claims and their verdicts."""
+    rows = [
+        [
+            f"`{s['id'].removeprefix('claim.')}`",
+            s["verdict"],
+            s["text"],
+            "" if s["threshold"] is None else show(s["threshold"]),
+            "" if s["measured"] is None else show(s["measured"]),
+            s["evidence"] if s["measured"] is not None else "",
+            s["why"],
+        ]
+        for s in document["statements"]
+    ]
+    head = ["claim", "verdict", "statement", "claimed", "recomputed", "evidence", "why"]
+    lines = [f"# {_plain(document['title'])}: {document['verdict']}", "", claims_summary(document), ""]
+    return "\n".join([*lines, *_table(head, rows)]) + "\n"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

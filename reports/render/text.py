@@ -191,6 +191,37 @@ def table(head: list[str], rows: list[list[str]], indent: int = 2, right: Iterab
     return [*lines(head), rule, *(line for row in rows for line in lines(row))]
 
 
+def claims_text(document: Mapping[str, Any]) -> str:
+    """The verdict on every claim of a paper, and why where it does not hold."""
+    statements = document["statements"]
+    verdict = document["verdict"]
+    lines = [f"{colour(verdict.upper(), verdict)}: {document['title']}", "", *paragraph(claims_summary(document)), ""]
+    rows = [
+        [
+            s["id"].removeprefix("claim."),
+            "" if s["threshold"] is None else show(s["threshold"], 5),
+            "" if s["measured"] is None else show(s["measured"], 5),
+            s["verdict"],
+        ]
+        for s in statements
+    ]
+    lines += table(["claim", "claimed", "recomputed", "verdict"], rows, right=[1, 2])
+    for s in statements:
+        if s["verdict"] != "holds":
+            lines += ["", *paragraph(f"{s['id'].removeprefix('claim.')} ({s['verdict']}): {s['text']} {s['why']}")]
+    return "\n".join(lines)
+
+
+def claims_summary(document: Mapping[str, Any]) -> str:
+    """How many claims ended how, in one sentence."""
+    found = [s["verdict"] for s in document["statements"]]
+    counts = [f"{found.count(word)} {words}" for word, words in _CLAIMS_WORDS.items() if found.count(word)]
+    return f"Of {len(found)} claims, {', '.join(counts)}."
+
+
+_CLAIMS_WORDS = {"holds": "hold", "refuted": "are refuted", "inconclusive": "cannot be decided here"}
+
+
 def settings_text(document: Mapping[str, Any]) -> str:
     """The settings as a table."""
     rows = []

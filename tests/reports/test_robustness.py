@@ -126,14 +126,34 @@ def test_noise_pushes_an_indifferent_type_both_ways(leader_file: Callable[..., P
     assert found.verdict == "refuted" and found.measured == pytest.approx(7.5)
 
 
-def test_payments_and_utilities_share_the_welfare(leader_file: Callable[..., Path]) -> None:
-    """Whatever is lost to the first best, .44, is neither paid nor kept."""
-    found = statements(leader_file("paid", "mspm-pi", PRICES))
-    details = found["payments"].details
-    value = Fraction(found["value.argmax"].details["value_exact"])
-    assert Fraction(details["paid_exact"]) + Fraction(details["kept_exact"]) == value + Fraction(44, 100)
-    assert Fraction(details["paid_exact"]) > 0
+def test_payments_of_a_price_mechanism(leader_file: Callable[..., Path]) -> None:
+    """What buyers pay, recomputed by playing every pair of values out."""
+    path = leader_file("paid", "mspm-pi", PRICES)
+    found = statements(path)
+    subject = subject_of(path)
+    replays, setting = subject.replays(), subject.setting
+    table = np.array([PRICES])
+    total, price = 0.0, [float(p) for p in setting.price_grid]  # type: ignore[attr-defined]
+    profile = [x[0].argmax(axis=-1) for x in replays.snapshots(100, "argmax", 0).units]
+    for types in product(range(2), repeat=2):
+        said = np.array([[profile[i][types[i]] for i in range(2)]])
+        outcome = setting.play(table, np.array([types]), said)
+        asked = [divmod(PRICES[o], len(price)) for o in outcome.observations[0] if o >= 0]
+        buyer, k = asked[-1]
+        sold = setting._buys(setting.values[buyer][types[buyer]], setting.price_grid[k])  # type: ignore[attr-defined]
+        total += float(setting.prior[types]) * (price[k] if sold else 0)
+    assert found["payments"].measured == pytest.approx(total)
     assert "payments" not in statements(leader_file("unpaid", "maintain", [0]))
+
+
+def test_bonuses_of_matrix_design_are_counted(leader_file: Callable[..., Path]) -> None:
+    """A leader that pays the largest pair of bonuses at every cell pays it whatever the followers do."""
+    from spverify.trained_leaders.settings import get_setting
+
+    setting = get_setting("matrix-design")
+    most = len(setting.actions) - 1
+    found = statements(leader_file("generous", "matrix-design", [most] * len(setting.observations)))
+    assert found["payments"].measured == pytest.approx(float(2 * max(setting.bonuses)) / 6)  # type: ignore[attr-defined]
 
 
 def test_one_type_has_no_other_prior(leader_file: Callable[..., Path]) -> None:

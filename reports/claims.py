@@ -1,0 +1,409 @@
+"""Claims of a paper, each put to the test: a TOML file of statements with figures goes in, verdicts come out.
+
+The format is docs/claims.md. What this version cannot recompute is *inconclusive* with the reason, never left out; a
+file that is not of the format is refused. The claims of the paper that this project started from ship in `claims/`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fractions import Fraction
+from math import log
+from pathlib import Path
+from typing import Any
+
+from ..trained_leaders.settings import Setting, get_setting, list_settings
+from ..trained_leaders.settings.setting import table_rows
+from ..verify.errors import FormatError, SpverifyError, UnreadableError, UsageError
+from ..verify.plain import number_text, parse_number, read_bytes
+from ..verify.verdict import Evidence, Statement, Verdict, combine
+from .numerals import show
+from .statements import state
+
+SHIPPED = "paper:"
+MAX_ROUNDS, MAX_SEEDS = 100_000, 64
+RANGE_SECONDS = 30.0
+
+_COMMON = {"id", "text", "kind", "source", "version", "role", "value", "comparison", "tolerance"}
+_KINDS: dict[str, tuple[set[str], set[str]]] = {
+    # kind: (required fields, optional fields) beside the common ones
+    "reference": ({"setting", "name"}, {"parameters"}),
+    "commitment": ({"over"}, {"setting", "parameters", "leader", "follower"}),
+    "leader": ({"setting", "readout"}, {"parameters", "table", "mixture", "updates", "rate", "seeds", "figure"}),
+    "updates": ({"actions", "rate", "target"}, set()),
+    "range": ({"game", "side"}, {"objective", "set", "epsilon"}),
+    "gap": ({"game", "play"}, set()),
+    "other": ({"reason"}, set()),
+}
+_COMPARISONS = {"equals": "", "at least": "at least ", "at most": "at most "}
+
+
+class OutOfReachError(Exception):
+    """A claim that this version cannot recompute; the message says why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A recomputed figure.
+
+    Attributes:
+        value: exact, or exact about a float computation as `evidence` says.
+        evidence: how it was obtained.
+        how: in words, a clause.
+        decided: False where the figure bounds the truth only.
+        details: more figures.
+    """
+
+    value: Fraction
+    evidence: Evidence
+    how: str
+    decided: bool
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ClaimsFile:
+    """Claims as read, checked for form.
+
+    Attributes:
+        title, source: of the paper.
+        folder: relative game and play files start here.
+        claims: one table each.
+    """
+
+    title: str
+    source: str
+    folder: Path
+    claims: tuple[Mapping[str, Any], ...]
+
+
+def claims_path(text: str) -> Path:
+    """The file that a name on the command line means; ``paper:NAME`` is a shipped one.
+
+    Raises:
+        UsageError: no shipped claims have that name.
+    """
+    if not text.startswith(SHIPPED):
+        return Path(text)
+    folder, name = Path(__file__).parent / "claims", text.removeprefix(SHIPPED)
+    shipped = sorted(path.stem for path in folder.glob("*.toml"))
+    if name not in shipped:
+        raise UsageError(f"no claims are shipped for {name!r}; there are {', '.join(SHIPPED + s for s in shipped)}")
+    return folder / f"{name}.toml"
+
+
+def read_claims(path: str | Path) -> ClaimsFile:
+    """Reads and checks a claims file; every number is taken exactly as written.
+
+    Raises:
+        UnreadableError, FormatError: not readable, no TOML, or fields that are wrong, missing or unknown.
+    """
+    try:
+        document = tomllib.loads(read_bytes(path).decode("utf-8"), parse_float=str)
+    except UnicodeDecodeError:
+        raise UnreadableError("expected UTF-8 text", path=path) from None
+    except tomllib.TOMLDecodeError as error:
+        raise FormatError(f"expected TOML: {error}", path=path) from None
+    try:
+        _fields(document, "", {"format", "version", "title", "claim"}, {"source"})
+        if document["format"] != "spverify-claims" or document["version"] != 1:
+            raise FormatError(
+                f"expected format spverify-claims, version 1, got {document['format']}, {document['version']}",
+                field="format",
+            )
+        claims = document["claim"]
+        if not isinstance(claims, list) or not claims:
+            raise FormatError("expected at least one [[claim]]", field="claim")
+        known: set[str] = set()
+        for k, claim in enumerate(claims):
+            _check(claim, f"claim[{k}]")
+            if claim["id"] in known:
+                raise FormatError(f"{claim['id']} is given twice", field=f"claim[{k}].id")
+            known.add(claim["id"])
+        return ClaimsFile(
+            _text(document, "title", ""), str(document.get("source", "")), Path(path).parent, tuple(claims)
+        )
+    except SpverifyError as error:
+        raise error.at(str(path)) from None
+
+
+def _fields(table: Any, where: str, required: set[str], optional: set[str]) -> None:
+    if not isinstance(table, dict):
+        raise FormatError("expected a table", field=where or "the file")
+    for key in table:
+        if key not in required | optional:
+            near = get_close_matches(key, required | optional, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise FormatError(f"unknown field{hint}", field=f"{where}.{key}".lstrip("."))
+    for key in sorted(required):
+        if key not in table:
+            raise FormatError("this field is missing", field=f"{where}.{key}".lstrip("."))
+
+
+def _text(table: Mapping[str, Any], key: str, where: str) -> str:
+    if not isinstance(table[key], str) or not table[key].strip():
+        raise FormatError(f"expected text, got {table[key]!r}", field=f"{where}.{key}".lstrip("."))
+    return " ".join(table[key].split())
+
+
+def _check(claim: Any, where: str) -> None:
+    if not isinstance(claim, dict) or claim.get("kind") not in _KINDS:
+        got = claim.get("kind") if isinstance(claim, dict) else claim
+        raise FormatError(f"expected one of {', '.join(_KINDS)}, got {got!r}", field=f"{where}.kind")
+    required, optional = _KINDS[claim["kind"]]
+    base = {"id", "text", "kind"} | ({"value"} if claim["kind"] != "other" else set())
+    _fields(claim, where, base | required, (_COMMON - base) | optional)
+    for key in ("id", "text", *({"source", "version", "setting", "name", "reason", "game", "play"} & claim.keys())):
+        _text(claim, key, where)
+    if not all(c.isalnum() or c in "-_." for c in claim["id"]):
+        raise FormatError(f"expected letters, digits, - _ and ., got {claim['id']!r}", field=f"{where}.id")
+    for key in ("value", "tolerance", "rate", "target", "epsilon"):
+        if key in claim:
+            number = parse_number(claim[key], f"{where}.{key}")
+            if key != "value" and (number < 0 or (key in ("rate", "target") and not number)):
+                raise FormatError(f"expected a positive number, got {claim[key]}", field=f"{where}.{key}")
+    for key, allowed in (
+        ("comparison", tuple(_COMPARISONS)),
+        ("role", ("required", "information")),
+        ("readout", ("empirical", "last", "argmax")),
+        ("figure", ("value", "gap")),
+        ("over", ("pure", "mixed")),
+        ("side", ("min", "max")),
+        ("set", ("sf", "ns", "tc")),
+    ):
+        if key in claim and claim[key] not in allowed:
+            raise FormatError(f"expected {' or '.join(allowed)}, got {claim[key]!r}", field=f"{where}.{key}")
+    for key, most in (("updates", MAX_ROUNDS), ("seeds", MAX_SEEDS), ("actions", 10**9)):
+        if key in claim and (type(claim[key]) is not int or not 1 <= claim[key] <= most):
+            raise FormatError(f"expected a whole number from 1 to {most}, got {claim[key]!r}", field=f"{where}.{key}")
+    if claim["kind"] == "leader" and ("table" in claim) == ("mixture" in claim):
+        raise FormatError("expected a table of actions or a mixture, one of the two", field=where)
+    tables = {"leader", "follower"} & claim.keys()
+    if claim["kind"] == "commitment" and (len(tables) == 1 or ("setting" in claim) == bool(tables)):
+        raise FormatError("expected a setting, or the payoff tables leader and follower", field=where)
+
+
+# ------------------------------------------------------------------------------------ recomputing
+
+
+def judge_claims(found: ClaimsFile, progress: Callable[[str], None] | None = None) -> list[Statement]:
+    """One statement a claim, in the file's order (theory T10).
+
+    Raises:
+        SpverifyError: a claim whose tables, games or plays are malformed.
+    """
+    out = []
+    for k, claim in enumerate(found.claims):
+        if progress:
+            progress(f"claim {k + 1} of {len(found.claims)}: {claim['id']}")
+        try:
+            out.append(_judge(claim, found.folder))
+        except SpverifyError as error:
+            if error.path is None and not str(error).startswith("claim["):
+                raise type(error)(str(error), field=f"claim[{k}] ({claim['id']})") from None
+            raise
+    return out
+
+
+def _judge(claim: Mapping[str, Any], folder: Path) -> Statement:
+    text = " ".join(claim["text"].split())
+    origin = ", ".join(str(claim[key]) for key in ("source", "version") if key in claim)
+    role = claim.get("role", "required")
+    details: dict[str, Any] = {"kind": claim["kind"], "source": claim.get("source"), "version": claim.get("version")}
+    where = f" ({origin})" if origin else ""
+    try:
+        found = _RECOMPUTE[claim["kind"]](claim, folder)
+    except OutOfReachError as reason:
+        return state(
+            f"claim.{claim['id']}",
+            role,
+            text,
+            "inconclusive",
+            threshold=parse_number(claim["value"]) if "value" in claim else None,
+            why=f"Not recomputed{where}: {reason}.",
+            **details,
+        )
+    claimed, slack = parse_number(claim["value"]), parse_number(claim.get("tolerance", 0))
+    comparison = claim.get("comparison", "equals")
+    above, below = found.value - claimed > slack, claimed - found.value > slack
+    wrong = {"equals": above or below, "at least": below, "at most": above}[comparison]
+    verdict: Verdict = "refuted" if wrong else "holds"
+    within = f" (tolerance {show(slack)})" if slack else ""
+    return state(
+        f"claim.{claim['id']}",
+        role,
+        text,
+        verdict if found.decided else "inconclusive",
+        measured=found.value,
+        threshold=claimed,
+        evidence=found.evidence,
+        why=f"Claimed{where}: {_COMPARISONS[comparison]}{show(claimed)}{within}. Recomputed: {show(found.value)}, "
+        f"{found.how}. {_what_would_change(wrong, comparison)}",
+        comparison=comparison,
+        claimed_exact=number_text(claimed),
+        measured_exact=number_text(found.value),
+        tolerance=float(slack),
+        **details,
+        **found.details,
+    )
+
+
+def _what_would_change(wrong: bool, comparison: str) -> str:
+    side = {"equals": "further from the claim", "at least": "below the claim", "at most": "above the claim"}
+    return "A figure that agrees would uphold it." if wrong else f"A figure {side[comparison]} would refute it."
+
+
+def _world(claim: Mapping[str, Any]) -> Setting:
+    if claim["setting"] not in list_settings():
+        raise OutOfReachError(f"this version has no setting {claim['setting']}")
+    return get_setting(claim["setting"], claim.get("parameters"))
+
+
+def _reference(claim: Mapping[str, Any], folder: Path) -> Found:
+    setting = _world(claim)
+    for reference in setting.references():
+        if reference.name == claim["name"]:
+            return Found(reference.value, "exact", f"by {setting.name}: {reference.text}", True, {})
+    raise OutOfReachError(f"{setting.name} knows no reference {claim['name']}")
+
+
+def _commitment(claim: Mapping[str, Any], folder: Path) -> Found:
+    from ..solvers.commitment import optimal_mixed_commitment, optimal_pure_commitment
+    from ..trained_leaders.settings.matrix import MatrixGame
+
+    if "setting" in claim:
+        setting = _world(claim)
+        if not isinstance(setting, MatrixGame):
+            raise OutOfReachError(f"{setting.name} is no matrix game")
+        tables: tuple[Any, Any] = (setting.leader_table, setting.follower_table)
+    else:
+        tables = _matrix(claim["leader"], "leader"), _matrix(claim["follower"], "follower")
+        if [len(row) for row in tables[0]] != [len(row) for row in tables[1]]:
+            raise FormatError("expected tables of the same shape", field="follower")
+    best = (optimal_pure_commitment if claim["over"] == "pure" else optimal_mixed_commitment)(*tables)
+    row = ", ".join(map(str, best.mixture))
+    details = {
+        "mixture": [number_text(p) for p in best.mixture],
+        "margin": None if best.margin is None else number_text(best.margin),
+        "pessimistic": number_text(best.pessimistic),
+    }
+    how = f"at ({row}), the follower breaking ties for the leader; {show(best.pessimistic)} if against it"
+    return Found(best.value, "exact", how, best.proved, details)
+
+
+def _matrix(rows: Any, field: str) -> list[list[Fraction]]:
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) and row for row in rows):
+        raise FormatError("expected a list of rows", field=field)
+    if len({len(row) for row in rows}) > 1:
+        raise FormatError("expected rows of one length", field=field)
+    return [[parse_number(entry, field) for entry in row] for row in rows]
+
+
+def _leader(claim: Mapping[str, Any], folder: Path) -> Found:
+    from .replay import Followers, Replays
+
+    setting = _world(claim)
+    if "table" in claim:
+        rows = table_rows(setting, [_action(setting, entry) for entry in _list(claim["table"], "table")])
+    else:
+        rows = tuple(tuple(row) for row in _matrix(claim["mixture"], "mixture"))
+    own = setting.followers
+    rate = float(parse_number(claim["rate"])) if "rate" in claim else own.epsilon
+    followers = Followers(claim.get("updates", own.updates), rate, own.types, own.opponents)
+    seeds = claim.get("seeds", 8)
+    replays = Replays(setting.tabulate(rows), followers, float(setting.payoff_scale), (1,), seeds, 0)
+    reading = replays.readings[1, claim["readout"]]
+    figure = claim.get("figure", "value")
+    value = reading.value if figure == "value" else reading.gap
+    whose = "value, mean" if figure == "value" else "gap, the largest"
+    how = f"{whose} over {seeds} replays of {followers.updates} updates, {claim['readout']} readout"
+    details = {"readout": claim["readout"], "gap": float(reading.gap), "leader_value": float(reading.value)}
+    spread = [float(min(reading.values)), float(max(reading.values))]
+    return Found(value, "exact", how, True, {**details, "values": spread, "updates": followers.updates, "seeds": seeds})
+
+
+def _list(given: Any, field: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise FormatError(f"expected a list, got {given!r}", field=field)
+    return given
+
+
+def _action(setting: Setting, entry: Any) -> int:
+    if type(entry) is int:
+        return entry
+    try:
+        return setting.actions.index(entry)
+    except ValueError:
+        near = get_close_matches(str(entry), setting.actions, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise FormatError(f"{setting.name} has no action {entry!r}{hint}", field="table") from None
+
+
+def _updates(claim: Mapping[str, Any], folder: Path) -> Found:
+    """Theory T7 for expected feedback and payoffs in [0, 1]: ln K / (η N) + η / 8 ≤ target."""
+    rate, target = parse_number(claim["rate"]), float(parse_number(claim["target"]))
+    eta, actions = log(1 + float(rate)), claim["actions"]
+    left = target - eta / 8
+    if left <= 0:
+        raise OutOfReachError(f"at this rate the bound stays above {show(eta / 8, 4)} however long the learning")
+    count = max(1, round(log(actions) / (eta * left)))
+    while log(actions) / (eta * count) + eta / 8 > target:
+        count += 1
+    while count > 1 and log(actions) / (eta * (count - 1)) + eta / 8 <= target:
+        count -= 1
+    return Found(Fraction(count), "float", "the fewest updates with ln K/(ηN) + η/8 at most the target", True, {})
+
+
+def _range(claim: Mapping[str, Any], folder: Path) -> Found:
+    from ..solvers.bounds import equilibrium_range
+    from ..verify.formats import read_game
+
+    game = read_game(folder / claim["game"])
+    objective = claim.get("objective", "leader" if game.leader is not None else "welfare")
+    epsilon, which = parse_number(claim.get("epsilon", 0)), claim.get("set", "sf")
+    found = equilibrium_range(game, objective=objective, equilibrium_set=which, epsilon=epsilon, seconds=RANGE_SECONDS)
+    side = found.min if claim["side"] == "min" else found.max
+    reached = None if side.inner is None else number_text(side.inner)
+    how = f"proved for every {which} equilibrium at epsilon {show(epsilon)}"
+    return Found(side.outer, "exact", how, found.proved, {"reached": reached, "game_sha256": game.sha256})
+
+
+def _gap(claim: Mapping[str, Any], folder: Path) -> Found:
+    from ..verify.formats import read_game, read_play
+    from ..verify.regret import assess
+
+    game = read_game(folder / claim["game"])
+    report = assess(game, read_play(folder / claim["play"], game))
+    assert report.gap_exact is not None
+    return Found(report.gap_exact, "exact", "the largest gain of any type by a fixed deviation", True, {})
+
+
+def _other(claim: Mapping[str, Any], folder: Path) -> Found:
+    raise OutOfReachError(" ".join(claim["reason"].split()).rstrip("."))
+
+
+_RECOMPUTE: dict[str, Callable[[Mapping[str, Any], Path], Found]] = {
+    "reference": _reference,
+    "commitment": _commitment,
+    "leader": _leader,
+    "updates": _updates,
+    "range": _range,
+    "gap": _gap,
+    "other": _other,
+}
+
+
+def claims_document(found: ClaimsFile, statements: list[Statement]) -> dict[str, Any]:
+    """What ``spverify claims`` prints with ``--json``."""
+    return {
+        "command": "claims",
+        "format": "spverify-claims-verdicts",
+        "version": 1,
+        "title": found.title,
+        "source": found.source,
+        "statements": [statement.to_document() for statement in statements],
+        "verdict": combine(statements),
+    }
