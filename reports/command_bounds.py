@@ -1,19 +1,25 @@
 """`spverify bounds`: the proved interval of an objective over an equilibrium set, and its certificates.
 
-The search is in `solvers/`, the proof in the kernel; the document follows docs/formats.md.
+The search is in `solvers/`, the proof in the kernel; the document follows docs/formats.md. An objective may be a file,
+the range may be asked for along a curve of epsilons, and each end says which deviations hold it back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ..solvers.bounds import EquilibriumRange, Side, equilibrium_range
+import numpy as np
+
+from ..solvers.bounds import EquilibriumRange, Side, equilibrium_range, range_curve
+from ..solvers.explain import dual_prices
+from ..verify.errors import FormatError, UnreadableError
+from ..verify.formats import read_json
 from ..verify.game import BayesianGame
-from ..verify.plain import number_text
+from ..verify.plain import Tensor, number_text, parse_tensor
 from .answer import Answer
 from .numerals import outward
 
@@ -25,6 +31,8 @@ def bound_objective(
     equilibrium_set: str | None = None,
     epsilon: Fraction = Fraction(0),
     seconds: float = 60.0,
+    memory: float | None = None,
+    curve: Sequence[Fraction] = (),
     out: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Answer:
@@ -32,17 +40,23 @@ def bound_objective(
 
     Args:
         game: the game.
-        objective: ``leader``, ``welfare`` or ``player:I``; the leader's value if the game has one, else welfare.
+        objective: ``leader``, ``welfare``, ``player:I``, or a file (see `read_objective`); the leader's value if the
+            game has one, else welfare.
         equilibrium_set: ``sf``, ``ns``, ``tc``, or None for sf where it closes in time, else ns.
         epsilon: largest interim regret allowed, payoff units.
-        seconds: time budget.
+        seconds: time budget; the curve gets as much again.
+        memory: GiB that the linear programs may take; None for no limit.
+        curve: further epsilons at which the range is wanted.
         out: folder for the certificates.
         progress: told what is being done.
     """
     if objective is None:
         objective = "leader" if game.leader is not None else "welfare"
     start = monotonic()
-    question: dict[str, Any] = {"objective": objective, "epsilon": epsilon, "progress": progress}
+    aim: str | Tensor = read_objective(objective, game) if is_file(objective) else objective
+    if not isinstance(aim, str):
+        objective = "custom"
+    question: dict[str, Any] = {"objective": aim, "epsilon": epsilon, "memory": memory, "progress": progress}
     found: EquilibriumRange
     if equilibrium_set is None:
         found = equilibrium_range(game, equilibrium_set="sf", seconds=seconds / 2, **question)
@@ -53,7 +67,7 @@ def bound_objective(
         found = equilibrium_range(game, equilibrium_set=equilibrium_set, seconds=seconds, **question)
     files: list[Path] = []
     sides = {
-        name: _side(side, name, objective, found.equilibrium_set, out, files)
+        name: _side(game, side, name, objective, found.equilibrium_set, out, files)
         for name, side in (("min", found.min), ("max", found.max))
     }
     document = {
@@ -66,15 +80,66 @@ def bound_objective(
         "epsilon_exact": number_text(epsilon),
         **sides,
         "proved": found.proved,
+        "closed": found.closed,
         "method": found.method,
         "seconds": round(monotonic() - start, 3),
     }
+    if curve:
+        options: dict[str, Any] = {"seconds": seconds, "memory": memory, "progress": progress}
+        points = range_curve(game, curve, objective=aim, equilibrium_set=found.equilibrium_set, **options)
+        document["curve"] = [_point(point) for point in points]
+        document["seconds"] = round(monotonic() - start, 3)
     return Answer(document, tuple(files))
 
 
+def is_file(objective: str) -> bool:
+    """Whether an objective is the name of a file rather than one of the words."""
+    return objective.endswith((".npy", ".json"))
+
+
+def read_objective(path: str, game: BayesianGame) -> Tensor:
+    """A linear objective w(types, actions) from a ``.json`` file (nested lists, exact) or an ``.npy`` file (doubles).
+
+    Axes are the game's (types.., actions..); an axis of length 1 broadcasts.
+
+    Raises:
+        UnreadableError, FormatError: no such file, or other axes or numbers.
+    """
+    values: Any
+    if path.endswith(".npy"):
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UnreadableError(f"expected a numpy array of numbers: {error}", path=path) from None
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+            raise FormatError("expected one array of real numbers", path=path)
+        values = values.tolist()
+    else:
+        values = read_json(path)
+    try:
+        return parse_tensor(values, game.shape, "objective")
+    except FormatError as error:
+        raise error.at(path) from None
+
+
+def _point(found: EquilibriumRange) -> dict[str, Any]:
+    """One point of the curve, its ends rounded outwards."""
+    return {
+        "epsilon": float(found.epsilon),
+        "epsilon_exact": number_text(found.epsilon),
+        "min": outward(found.min.outer, "down"),
+        "max": outward(found.max.outer, "up"),
+        "min_exact": number_text(found.min.outer),
+        "max_exact": number_text(found.max.outer),
+        "proved": found.proved,
+        "closed": found.closed,
+    }
+
+
 def _side(
-    side: Side, name: str, objective: str, equilibrium_set: str, out: Path | None, files: list[Path]
+    game: BayesianGame, side: Side, name: str, objective: str, equilibrium_set: str, out: Path | None, files: list[Path]
 ) -> dict[str, Any]:
+    prices = dual_prices(side, game)
     document: dict[str, Any] = {
         "outer": outward(side.outer, "down" if name == "min" else "up"),
         "inner": None if side.inner is None else float(side.inner),
@@ -83,7 +148,18 @@ def _side(
         "outer_exact": number_text(side.outer),
         "inner_exact": None if side.inner is None else number_text(side.inner),
         "inner_gap_exact": None if side.inner_gap is None else number_text(side.inner_gap),
+        "width": None if side.width is None else outward(side.width, "up"),
         "inner_certificate": None,
+        "held_back_by": [
+            {
+                "player": price.player,
+                "type": price.type,
+                "deviation": price.deviation,
+                "price": float(price.price),
+                "sentence": price.sentence,
+            }
+            for price in prices
+        ],
     }
     if out is None:
         return document

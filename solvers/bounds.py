@@ -24,7 +24,7 @@ from ..verify.certificate import (
     round_multipliers,
 )
 from ..verify.errors import FormatError, UsageError
-from ..verify.game import BayesianGame, FloatArray
+from ..verify.game import BayesianGame, FloatArray, array_of
 from ..verify.kernel import SETS, check_certificate, exact_gap, objective_tensor
 from ..verify.plain import Tensor, parse_number
 from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay, exact
@@ -32,10 +32,10 @@ from .arrays import Problem
 from .plans import best_profile
 from .search import Pool, Proof, Proposal, search_cells, search_plans
 
-PROOF_NODES = 500_000
+PROOF_NODES = 1_500_000
 """Longest strategic-form search that a certificate may ask of the kernel."""
 
-NODE_SECONDS, CELL_SECONDS = 5e-6, 3.5e-7
+NODE_SECONDS, CELL_SECONDS = 3e-6, 6e-8
 """What a node of that search costs the kernel: this, and this for each cell of the tables it updates (measured)."""
 
 NS_CELLS = 100_000
@@ -114,7 +114,7 @@ class EquilibriumRange:
 def equilibrium_range(
     game: BayesianGame,
     *,
-    objective: str | npt.ArrayLike = "leader",
+    objective: str | npt.ArrayLike | Tensor = "leader",
     equilibrium_set: str | None = None,
     epsilon: Fraction | float | str = 0,
     seconds: float = 60.0,
@@ -125,7 +125,8 @@ def equilibrium_range(
 
     Args:
         game: the followers' game.
-        objective: ``leader``, ``welfare``, ``player:I``, or an array with axes (types.., actions..) or 1.
+        objective: ``leader``, ``welfare``, ``player:I``, or an array with axes (types.., actions..) or 1
+            (doubles, or a `Tensor` of exact numbers).
         equilibrium_set: ``sf`` (strategic form, what independent learners converge to; the default), ``ns``
             (non-signalling, contains it) or ``tc`` (type-conditional, contains both).
         epsilon: largest allowed interim regret, payoff units; a string or Fraction is exact.
@@ -162,7 +163,7 @@ def _pool(memory: float | None) -> Pool:
 
 def _range(
     game: BayesianGame,
-    objective: str | npt.ArrayLike,
+    objective: str | npt.ArrayLike | Tensor,
     equilibrium_set: str | None,
     epsilon: Fraction | float | str,
     seconds: float,
@@ -174,9 +175,12 @@ def _range(
     if which not in SETS:
         raise UsageError(f"expected the equilibrium set sf, ns or tc, got {equilibrium_set!r}")
     eps = _epsilon(epsilon)
-    values = game.objective(objective)
     name = objective if isinstance(objective, str) else "custom"
-    tensor = objective_tensor(game.plain, name) if isinstance(objective, str) else exact_objective(values, game)
+    values = game.objective(array_of(objective) if isinstance(objective, Tensor) else objective)
+    if isinstance(objective, Tensor):
+        tensor = objective
+    else:
+        tensor = objective_tensor(game.plain, name) if isinstance(objective, str) else exact_objective(values, game)
     sides = {}
     for share, sense in ((0.5, "upper"), (1.0, "lower")):
         deadline = monotonic() + share * max(0.0, start + seconds - monotonic()) * (not pool.interrupted)
@@ -196,7 +200,7 @@ def range_curve(
     game: BayesianGame,
     epsilons: Iterable[Fraction | float | str],
     *,
-    objective: str | npt.ArrayLike = "leader",
+    objective: str | npt.ArrayLike | Tensor = "leader",
     equilibrium_set: str | None = None,
     seconds: float = 60.0,
     memory: float | None = None,
