@@ -272,7 +272,11 @@ def is_true(document):
     play = document["evidence"]["play"]
     plan = [(Fraction(p["weight"]), p["strategies"]) for p in play["profiles"]] if play["kind"] == "plan" else None
 
+    cells = {(tuple(t), tuple(a)): Fraction(mass) for t, a, mass in play.get("cells", ())}
+
     def sigma(t, a):
+        if cells:
+            return cells.get((t, a), Fraction(0))
         if plan is None:
             return Fraction(oracle._pick(play["sigma"], t + a))
         return sum(w for w, s in plan if all(s[i][t[i]] == a[i] for i in range(oracle.n)))
