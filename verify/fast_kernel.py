@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernel
-from .kernel import Multipliers, Recheck, joint_types, marginals, prior_weight
+from .kernel import Multipliers, Recheck, joint_types, prior_weight
 from .plain import DoubleNumerators, PlainGame, SumNumerators, Tensor
 
 BITS = 24
@@ -37,13 +37,7 @@ def outer_bound(
 ) -> Fraction:
     """See `kernel.outer_bound`: same arguments, same exact result, joint actions of a joint type all at once."""
     sign, n = 1 if sense == "upper" else -1, game.n
-    p = marginals(game)
-    z: list[dict[int, dict[int, Fraction]]] = [{} for _ in range(n)]
-    for i, t, a, y in multipliers:
-        z[i].setdefault(t, {})[a] = y / p[i][t]
-    z_den = math.lcm(*(v.denominator for rows in z for row in rows.values() for v in row.values()))
-    u_den = math.lcm(*(payoff.denominator for payoff in game.payoffs))
-    common = math.lcm(objective.denominator, z_den * u_den)
+    gains, common = kernel.scaled_gains(game, objective, multipliers)
     centred = kernel.centred_potentials(game, potentials) if potentials is not None else []
     unit = math.lcm(game.prior.denominator * common, *(f.denominator * count for f, _, count in centred))
     scale = unit // (game.prior.denominator * common)
@@ -59,11 +53,10 @@ def outer_bound(
                 factor = sign * weight * (common // objective.denominator) * (objective.denominator // w.denominator)
                 account.add(_slice(w, types, n), factor)
             for i in range(n):
-                row = z[i].get(types[i])
+                row = gains[i].get(types[i])
                 if row and game.payoffs[i].shape[n + i] > 1:
-                    factor = weight * (common // (z_den * u_den)) * (u_den // game.payoffs[i].denominator)
-                    gains = {a: int(v * z_den) * factor for a, v in row.items()}
-                    account.deviations(_slice(game.payoffs[i], types, n), i, gains)
+                    weighted = {a: gain * weight for a, gain in row.items()}
+                    account.deviations(_slice(game.payoffs[i], types, n), i, weighted)
         for f, sums, count in centred:
             account.add(_centred_slice(f, sums, count, types, n), unit // (f.denominator * count))
         total += account.largest(game, types)

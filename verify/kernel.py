@@ -267,6 +267,26 @@ def smallest_set(game: PlainGame, play: PlainPlay) -> str:
 # ------------------------------------------------------------------------------- outer bounds
 
 
+def scaled_gains(
+    game: PlainGame, objective: Tensor, multipliers: Multipliers
+) -> tuple[list[dict[int, dict[int, int]]], int]:
+    """The multipliers as whole numbers that go with the arrays' numerators, and the denominator all of it is over.
+
+    Returns:
+        (gains, common): ``gains[i][t_i][a']`` = z_i(t_i, a') * common / (denominator of u_i), where
+        z_i(t_i, a') = y_i(t_i, a') / p_i(t_i); ``common`` is also a multiple of the objective's denominator.
+    """
+    p = marginals(game)
+    z = [(i, t, a, y / p[i][t]) for i, t, a, y in multipliers]
+    z_den = math.lcm(*(value.denominator for *_, value in z))
+    u_den = math.lcm(*(payoff.denominator for payoff in game.payoffs))
+    common = math.lcm(objective.denominator, z_den * u_den)
+    gains: list[dict[int, dict[int, int]]] = [{} for _ in range(game.n)]
+    for i, t, a, value in z:
+        gains[i].setdefault(t, {})[a] = int(value * (common // game.payoffs[i].denominator))
+    return gains, common
+
+
 def bracket_table(
     game: PlainGame, objective: Tensor, sign: int, multipliers: Multipliers
 ) -> tuple[dict[tuple[int, ...], list[tuple[tuple[int, ...], int]]], int]:
@@ -275,19 +295,8 @@ def bracket_table(
     c(types, a) = p(types) * { sign * w(types, a) - sum_i sum_a' z_i(t_i, a') [u_i(types, a', a_-i) - u_i(types, a)] }
     with z_i(t_i, a') = y_i(t_i, a') / p_i(t_i), since p(t_-i | t_i) = p(types) / p_i(t_i). Zero where p(types) = 0.
     """
-    p = marginals(game)
-    z: list[dict[int, dict[int, Fraction]]] = [{} for _ in range(game.n)]
-    for i, t, dev, y in multipliers:
-        z[i].setdefault(t, {})[dev] = y / p[i][t]
-    z_den = math.lcm(*(v.denominator for rows in z for row in rows.values() for v in row.values()))
-    u_den = math.lcm(*(payoff.denominator for payoff in game.payoffs))
-    common = math.lcm(objective.denominator, z_den * u_den)
+    gains, common = scaled_gains(game, objective, multipliers)
     w_factor = sign * (common // objective.denominator)
-    zi = [
-        {t: {a: int(v * z_den) * (common // (z_den * u_den)) for a, v in row.items()} for t, row in rows.items()}
-        for rows in z
-    ]
-    factors = [u_den // payoff.denominator for payoff in game.payoffs]
     zero = (0,) * game.n
     table = {}
     for types in joint_types(game):
@@ -299,7 +308,7 @@ def bracket_table(
         base = place(objective, types + zero)
         values = [w_factor * objective.numerators[base + place(objective, zero + a)] for a in actions]
         for i in range(game.n):
-            row = zi[i].get(types[i])
+            row = gains[i].get(types[i])
             if not row:
                 continue
             u, own = game.payoffs[i], game.payoffs[i].strides[game.n + i]
@@ -310,7 +319,7 @@ def bracket_table(
                 others = here - a[i] * own
                 if others not in deviated:
                     deviated[others] = sum(mult * u.numerators[others + dev * own] for dev, mult in row.items())
-                values[k] -= factors[i] * (deviated[others] - total * u.numerators[here])
+                values[k] -= deviated[others] - total * u.numerators[here]
         table[types] = [(a, weight * value) for a, value in zip(actions, values, strict=True)]
     return table, game.prior.denominator * common
 
