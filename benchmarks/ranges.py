@@ -1,7 +1,8 @@
-"""How long proved ranges take, by set and size: searching, proving, re-checking from the document alone; and learners.
+"""How long proved ranges take, by set and size: searching, proving, re-checking; beside other ways; and learners.
 
 Run `python benchmarks/ranges.py` for the figures in benchmarks/results/ranges.json; `--quick` leaves the long cases
-out. All times are processor seconds of one thread, so that other work on the machine does not count. Games are
+out. The other ways (one call of HiGHS on the whole program, cvxpy with HiGHS) solve one end of the same games, each
+in a process of its own with a limit of time and memory; what they do not finish is recorded as such. All times are processor seconds of one thread, so that other work on the machine does not count. Games are
 random: payoffs and leader uniform in [0, 1], prior weights uniform integers 1..9, correlated.
 """
 
@@ -9,7 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import resource
+import subprocess
 import sys
 import time
 from fractions import Fraction
@@ -20,8 +24,9 @@ import highspy
 import numpy as np
 
 from spverify.solvers.arrays import Problem
-from spverify.solvers.bounds import equilibrium_range
+from spverify.solvers.bounds import Court, equilibrium_range
 from spverify.solvers.learners import MultiplicativeWeights, run_learners
+from spverify.solvers.polytope import CellProgram, cells_of
 from spverify.solvers.search import Pool, search_cells, search_plans
 from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import objective_tensor
@@ -37,6 +42,7 @@ CASES = (
     ("tc", 3, 10, 3, "welfare", False),
     ("tc", 4, 8, 3, "leader", True),
     ("tc", 2, 50, 10, "leader", True),
+    ("tc", 3, 50, 4, "leader", True),
     ("ns", 2, 5, 4, "leader", False),
     ("ns", 3, 3, 3, "leader", False),
     ("ns", 2, 10, 4, "leader", False),
@@ -48,6 +54,22 @@ CASES = (
     ("sf", 2, 20, 5, "leader", True),
     ("sf", 3, 10, 3, "leader", True),
 )
+# players, actions, types, objective, sense: one end over the type-conditional set, against the other ways
+DUELS = (
+    (2, 20, 5, "leader", "upper"),
+    (3, 10, 3, "leader", "upper"),
+    (4, 8, 3, "leader", "upper"),
+    (2, 50, 10, "leader", "upper"),
+    (3, 50, 4, "leader", "upper"),
+    (2, 20, 5, "welfare", "lower"),
+    (3, 10, 3, "welfare", "lower"),
+    (3, 30, 5, "welfare", "lower"),
+    (2, 50, 10, "welfare", "lower"),
+)
+WAYS = ("this", "highs-simplex", "highs-ipx", "cvxpy-highs")
+LIMIT_SECONDS, LIMIT_GIB = 120, 8
+MOST_COLUMNS = 400_000
+"""Above so many columns the whole program is not even written down: its matrix alone would pass the memory limit."""
 
 
 def random_game(players: int, actions: int, types: int) -> BayesianGame:
@@ -100,6 +122,112 @@ def measure(which: str, players: int, actions: int, types: int, objective: str) 
     }
 
 
+def whole_program(problem: Problem) -> tuple[Any, Any, Any, Any, Any]:
+    """Costs to be minimised, the sparse matrix, and its rows' lower and upper ends, of the type-conditional program."""
+    from scipy.sparse import csc_matrix
+
+    program = CellProgram(problem.game, problem.rows, problem.n_regrets, signalling=True)
+    columns = program.columns(problem.arrays, cells_of(problem.game, everywhere=False))
+    values = np.asarray(columns.value, dtype=float)
+    matrix = csc_matrix((values, (columns.row, columns.column)), shape=(program.n_rows, columns.count))
+    low = np.concatenate([np.full(problem.n_regrets, -np.inf), np.ones(program.n_masses)])
+    high = np.concatenate([problem.bounds, np.ones(program.n_masses)])
+    return -np.asarray(columns.cost, dtype=float), matrix, low, high, problem.n_regrets
+
+
+def duel(way: str, players: int, actions: int, types: int, objective: str, sense: str) -> dict[str, Any]:
+    """One end of one game in one way: seconds of the processor, largest memory, and the value (objective's units)."""
+    game = random_game(players, actions, types)
+    began = time.process_time()
+    exact = objective_tensor(game.plain, objective)
+    problem = Problem(game, exact, game.objective(objective), sense, Fraction(0))
+    if way == "this":
+        found = search_cells(problem, signalling=True, deadline=time.monotonic() + LIMIT_SECONDS, progress=None)
+        seconds, began = time.process_time() - began, time.process_time()
+        digest = game.sha256
+        digested = time.process_time() - began
+        began = time.process_time()
+        court = Court(problem, objective, "tc")
+        court.multipliers(found)
+        certificate, (inner, gap) = court.outer(), court.inner(found.plays)
+        proving = time.process_time() - began
+        assert certificate.document["game_sha256"] == digest and inner is not None
+        extra = {
+            "proof_seconds": round(proving, 3),
+            "digest_seconds": round(digested, 3),
+            "outer_minus_inner": abs(float(certificate.value - inner.value)),
+            "inner_gap": float(gap),
+            "method": found.method,
+        }
+        value = float(certificate.value)
+    else:
+        cost, matrix, low, high, n = whole_program(problem)
+        extra = {"rows": matrix.shape[0], "columns": matrix.shape[1], "entries": matrix.nnz}
+        if way == "cvxpy-highs":
+            import cvxpy as cp
+
+            x = cp.Variable(matrix.shape[1], nonneg=True)
+            rows = matrix.tocsr()
+            asked = cp.Problem(cp.Minimize(cost @ x), [rows[:n] @ x <= high[:n], rows[n:] @ x == high[n:]])
+            asked.solve(solver="HIGHS")
+            best = float(asked.value)
+        else:
+            highs = highspy.Highs()
+            for option, setting in (("output_flag", False), ("threads", 1), ("solver", way[6:])):
+                highs.setOptionValue(option, setting)
+            lp = highspy.HighsLp()
+            lp.num_col_, lp.num_row_ = matrix.shape[1], matrix.shape[0]
+            lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, np.zeros(len(cost)), np.full(len(cost), np.inf)
+            lp.row_lower_, lp.row_upper_ = low, high
+            lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+            lp.a_matrix_.start_, lp.a_matrix_.index_ = matrix.indptr, matrix.indices
+            lp.a_matrix_.value_ = matrix.data
+            highs.passModel(lp)
+            highs.run()
+            assert highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
+            best = highs.getInfo().objective_function_value
+        seconds = time.process_time() - began
+        value = problem.sign * (problem.objective_low - problem.objective_scale * best)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"cpu_seconds": round(seconds, 3), "memory_gib": round(memory, 2), "value": value, **extra}
+
+
+def duels() -> list[dict[str, Any]]:
+    """All of `DUELS`, each in a process of its own."""
+    out = []
+    for case in DUELS:
+        players, actions, types, objective, sense = case
+        columns = types**players * actions**players
+        row: dict[str, Any] = {
+            "players": players,
+            "actions": actions,
+            "types": types,
+            "objective": objective,
+            "end": sense,
+            "columns": columns,
+        }
+        for way in WAYS:
+            if way != "this" and columns > MOST_COLUMNS:
+                row[way] = {"not_tried": f"{columns} columns would not fit {LIMIT_GIB} GiB"}
+                continue
+            command = [sys.executable, __file__, "--duel", way, *map(str, case)]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, env=environment, timeout=3 * LIMIT_SECONDS
+                )
+            except subprocess.TimeoutExpired:
+                row[way] = {"not_finished": f"{LIMIT_SECONDS} processor seconds or {LIMIT_GIB} GiB"}
+                continue
+            if done.returncode == 0:
+                row[way] = json.loads(done.stdout.splitlines()[-1])
+            else:
+                row[way] = {"not_finished": f"{LIMIT_SECONDS} processor seconds or {LIMIT_GIB} GiB"}
+        print(json.dumps(row), flush=True)
+        out.append(row)
+    return out
+
+
 def learner_rates() -> list[dict[str, Any]]:
     """Multiplicative weights, 10,000 rounds of 16 seeds side by side, strategies of all rounds kept."""
     out = []
@@ -116,7 +244,17 @@ def learner_rates() -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave the long cases out, write nothing")
-    quick = parser.parse_args().quick
+    parser.add_argument("--duel", nargs=6, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.duel:
+        way, *sizes, objective, sense = options.duel
+        if way != "this":
+            resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_SECONDS, LIMIT_SECONDS))
+            resource.setrlimit(resource.RLIMIT_AS, (LIMIT_GIB * 2**30, LIMIT_GIB * 2**30))
+        print(json.dumps(duel(way, *map(int, sizes), objective, sense)))
+        return
+    quick = options.quick
+    races = [] if quick else duels()
     cases = []
     for *case, long in CASES:
         if long and quick:
@@ -136,7 +274,11 @@ def main() -> None:
             "python": sys.version.split()[0],
             "numpy": np.__version__,
             "highspy": highspy.Highs().version(),
+            "cores": os.cpu_count(),
+            "note": "two cores shared with other work",
         },
+        "one_end_beside_other_ways": races,
+        "limits_of_other_ways": {"cpu_seconds": LIMIT_SECONDS, "gib": LIMIT_GIB},
         "ranges": cases,
         "learners_10000_rounds_16_seeds": learners,
     }

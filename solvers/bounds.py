@@ -174,7 +174,7 @@ def _range(
     which = equilibrium_set or "sf"
     if which not in SETS:
         raise UsageError(f"expected the equilibrium set sf, ns or tc, got {equilibrium_set!r}")
-    eps = _epsilon(epsilon)
+    eps = parse_epsilon(epsilon)
     name = objective if isinstance(objective, str) else "custom"
     values = game.objective(array_of(objective) if isinstance(objective, Tensor) else objective)
     if isinstance(objective, Tensor):
@@ -218,7 +218,8 @@ def range_curve(
     return out
 
 
-def _epsilon(value: Fraction | float | str) -> Fraction:
+def parse_epsilon(value: Fraction | float | str) -> Fraction:
+    """An epsilon made exact; UsageError if it is no number or negative."""
     try:
         epsilon = parse_number(value.item() if isinstance(value, np.generic) else value, "epsilon")
     except FormatError as error:
@@ -238,7 +239,7 @@ def _prefixed(progress: Progress, word: str) -> Progress:
 def _side(
     problem: Problem, aim: str | Tensor, which: str, deadline: float, pool: Pool, progress: Progress | None
 ) -> Side:
-    game, court = problem.game, _Court(problem, aim, which)
+    game, court = problem.game, Court(problem, aim, which)
     # with one joint type, or one player, the three sets are the same
     alike = game.prior.size == 1 or game.n_players == 1
     found = Proposal()
@@ -293,7 +294,7 @@ def _as_set(play: Play, game: BayesianGame, which: str) -> Play:
     return MixturePlay([Fraction(1)], [[rows]])
 
 
-class _Court:
+class Court:
     """Collects what the kernel accepts about one side, and picks the best of it."""
 
     def __init__(self, problem: Problem, aim: str | Tensor, which: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import flint
 import highspy
 import numpy as np
+import numpy.typing as npt
 
 from ..verify.game import FloatArray
 from .arrays import Columns, IntArray
@@ -28,6 +29,9 @@ INTERIOR_ROWS = 300
 
 INTERIOR_GAP = 1e-4
 """Where bound and value are this close, the simplex method takes over from the interior-point method."""
+
+KEPT = 3
+"""Columns a row that survive a round of the interior-point method (measured)."""
 
 SLOW_SIMPLEX = 2.0
 """Seconds after which one simplex solve of a large master counts as slow."""
@@ -96,6 +100,15 @@ class Program:
         self.highs.run()
         self.highs.setOptionValue("solver", "simplex")
         self.interior = False
+
+    def drop(self, most: int) -> npt.NDArray[np.bool_]:
+        """Keeps the columns (slacks apart) with the best reduced costs, so many; says which."""
+        costs = np.array(self.highs.getSolution().col_dual)[self.slacks :]
+        kept = np.zeros(len(costs), dtype=bool)
+        kept[np.argpartition(costs, most)[:most]] = True
+        gone = (self.slacks + np.flatnonzero(~kept)).astype(np.int32)
+        self.highs.deleteCols(len(gone), gone)
+        return kept
 
     def close(self) -> None:
         """No row may be exceeded any more; the basis is kept."""
@@ -245,6 +258,8 @@ def generate(
                 price *= 16.0
                 program.reprice(price)
                 continue
+            if program.interior and price is None and len(pool) > KEPT * program.rows:
+                pool = pool[program.drop(KEPT * program.rows)]
             pool = np.concatenate([pool, new])
             if program.entries > entries:
                 break

@@ -137,7 +137,7 @@ def search_cells(
                 else:
                     out.plays.append(ConditionalPlay(_dense(problem, chosen, vertex.x, object).tolist()))
         if not out.plays and signalling:
-            out.plays.append(_rounded(problem, keys[:, 0], solution.x))
+            out.plays.append(rounded_cells(problem, keys[:, 0], solution.x))
         elif not out.plays:
             sigma = _dense(problem, keys[:, 0], np.maximum(solution.x, 0.0), float)
             sigma /= sigma.reshape(*game.type_shape, -1).sum(axis=-1).reshape(game.type_shape + (1,) * game.n_players)
@@ -213,7 +213,7 @@ def _sparse(problem: Problem, cells: IntArray, masses: list[Fraction]) -> Sparse
     return SparsePlay(sorted(out))
 
 
-def _rounded(problem: Problem, cells: IntArray, x: FloatArray) -> SparsePlay:
+def rounded_cells(problem: Problem, cells: IntArray, x: FloatArray) -> SparsePlay:
     """A float solution clipped and put on the grid, each joint type's masses summing to 1."""
     masses = [Fraction(0)] * len(cells)
     joint = cells // problem.pricer.width
