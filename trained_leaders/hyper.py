@@ -10,7 +10,8 @@ from ..verify.errors import UsageError
 from .responses import READOUTS
 from .settings import Followers, Setting
 
-MODES = ("ppo", "episode", "basic", "search", "structured")
+REWARD_PLAYS = 32
+MODES = ("ppo", "episode", "basic", "search", "structured", "mappo")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Hyper:
             of the episode, as in the paper (it may rely on ties and on followers who have not converged); "basic",
             the paper's ablation that hides the response phase from the learner (it becomes myopic); "search",
             cross-entropy search over tables, without a network; "structured", for sequential prices with messages:
-            codes ranked by a proven bound, tables that attain it, varied.
+            codes ranked by a proven bound, tables that attain it, varied; "mappo", step-level PPO as in the paper.
         leader_action: "pure" or "mixture".
         objective: "robust", the least over horizons of value - gap_weight * gap; or "episode", the plain return.
         readout: how the followers of the reward phase play: "argmax", "last" or "empirical".
@@ -37,6 +38,10 @@ class Hyper:
             Starts end early when a proven bound of the setting is reached.
         hidden, activation, lr, clip, epochs, minibatch, entropy: networks and PPO; `entropy` falls to 0 linearly.
         critic: a critic on the full state; otherwise the mean return is the baseline.
+        critic_view: in mode "mappo", what the critic sees: "full" (followers' strategies, types, actions, phase) or
+            "actor" (the observation only, plain PPO).
+        response_steps: in mode "mappo", whether decisions of the response phase are learned from (theory T8).
+        trace: in mode "mappo", the lambda of generalised advantages.
         grid: mixtures are committed to in multiples of 1 / grid.
         elite, smoothing, floor: cross-entropy search.
         evaluation_runs: response phases behind each reported figure.
@@ -67,6 +72,9 @@ class Hyper:
     minibatch: int = 1024
     entropy: float = 0.02
     critic: bool = True
+    critic_view: str = "full"
+    response_steps: bool = True
+    trace: float = 0.95
     grid: int = 1000
     elite: float = 0.05
     smoothing: float = 0.7
@@ -80,6 +88,7 @@ class Hyper:
             "objective": ("robust", "episode"),
             "readout": READOUTS,
             "phases": ("worst", "mean"),
+            "critic_view": ("full", "actor"),
             "activation": ("relu", "tanh"),
         }
         for field, allowed in choices.items():
@@ -88,6 +97,8 @@ class Hyper:
         for field in ("updates", "iterations", "batch", "restarts", "epochs", "minibatch", "grid", "evaluation_runs"):
             if getattr(self, field) < 1:
                 raise UsageError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if self.mode == "mappo" and (self.reward_plays < 1 or self.readout == "empirical" or self.types != "sampled"):
+            raise UsageError("mode 'mappo' needs reward plays, sampled types and the readout argmax or last")
         if self.mode in ("search", "structured") and self.leader_action != "pure":
             raise UsageError(f"mode {self.mode!r} looks for pure tables; train mixtures with mode 'ppo'")
 
@@ -108,6 +119,7 @@ def default_hyper(setting: Setting, *, leader_action: str = "pure", mode: str = 
     follow = setting.followers
     hyper = Hyper(
         mode=mode,
+        reward_plays=REWARD_PLAYS if mode == "mappo" else 0,
         leader_action=leader_action,
         updates=follow.updates,
         epsilon=follow.epsilon,
@@ -120,6 +132,8 @@ def default_hyper(setting: Setting, *, leader_action: str = "pure", mode: str = 
         hyper = replace(hyper, iterations=120, batch=512, restarts=6)
     if mode == "search":
         hyper = replace(hyper, iterations=60, batch=600, restarts=10)
+    if mode == "mappo":
+        hyper = replace(hyper, iterations=100, batch=32, restarts=2, lr=0.01, minibatch=4096, entropy=0.01)
     if mode == "structured":
         hyper = replace(hyper, iterations=20, batch=96, restarts=1, phases="mean", slack=0.001)
     if mode in ("basic", "episode"):

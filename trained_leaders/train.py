@@ -28,6 +28,7 @@ from ..verify.formats import write_atomic
 from .checkpoint import write_leader
 from .evaluate import Evaluation, evaluate_rows, limit_figures, score_tables, stated_policy
 from .hyper import Hyper, default_hyper
+from .mappo import StepPPO
 from .policy import Actor, Critic, MixtureHead, PureHead
 from .pomdp import REWARD, StackelbergPOMDP
 from .search import CrossEntropySearch
@@ -37,6 +38,7 @@ from .structured import StructuredSearch
 CANDIDATES = 3  # sampled tables that are looked at again, each iteration
 GLANCE, CHECK = 16, 256  # response phases of a first look, and of the check that a table must pass to be kept
 ALGORITHMS = {"search": "cross-entropy search", "structured": "structured search over message codes and prices"}
+ALGORITHMS["mappo"] = "step-level PPO, critic on the state"
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -297,7 +299,7 @@ class _TrainingRun:
         self.done = False
 
     def _new_learner(self) -> Learner:
-        kinds: dict[str, Any] = {"search": CrossEntropySearch, "structured": StructuredSearch}
+        kinds: dict[str, Any] = {"search": CrossEntropySearch, "structured": StructuredSearch, "mappo": StepPPO}
         kind = kinds.get(self.hyper.mode, PolicyGradient)
         learner: Learner = kind(self.setting, self.hyper, self.seed, self.at.start)
         return learner
@@ -320,7 +322,9 @@ class _TrainingRun:
             if score > at.mode_score or at.mode_state is None:
                 at.mode_score, at.mode_state = score, self.learner.state()
             # A search is for one table; a policy is trained until its mode is as good.
-            over = over or score >= self.bound or (hyper.mode in ALGORITHMS and at.best_score >= self.bound)
+            over = (
+                over or score >= self.bound or (hyper.mode in ("search", "structured") and at.best_score >= self.bound)
+            )
         record: dict[str, Any] = {
             "seed": self.seed,
             "start": at.start,
@@ -378,7 +382,7 @@ class _TrainingRun:
         """The network if it says exactly `table`, having imitated it if need be; else the plain table."""
         hyper = self.hyper
         plain = stated_policy(self.setting, table)
-        if not isinstance(self.learner, PolicyGradient):
+        if not isinstance(self.learner, PolicyGradient | StepPPO):
             return {"kind": "table", **plain}, {}
         if not np.array_equal(self.learner.mode(), table):
             self.learner.actor.imitate(self.learner.head.targets(table))

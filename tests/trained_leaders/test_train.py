@@ -200,7 +200,7 @@ def test_several_seeds_and_what_the_documents_say(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"setting_name": "maintian"}, SettingError, "the nearest is 'maintain'"),
-        ({"mode": "magic"}, UsageError, "mode must be one of ppo, episode, basic, search, structured"),
+        ({"mode": "magic"}, UsageError, "mode must be one of ppo, episode, basic, search, structured, mappo"),
         ({"setting_name": "mspm-pi", "leader_action": "mixture"}, UsageError, "the leader's action must be pure"),
         ({"seeds": []}, UsageError, "expected distinct seeds"),
         ({"seeds": [1, 1]}, UsageError, "expected distinct seeds"),

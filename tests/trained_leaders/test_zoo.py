@@ -14,7 +14,7 @@ from spverify.verify.regret import interim_regrets, objective_value
 
 EXPECTED = {
     "escape", "maintain", "maintain-mixture", "maintain-myopic", "conitzer-mixture", "simple-allocation-3", "mspm-pi",
-    "mspm-pi-episode",
+    "mspm-pi-episode", "matrix-design", "mspm-correlated-pi", "mspm-grid-3", "mspm-grid-4",
 }  # fmt: skip
 
 

@@ -1,0 +1,78 @@
+"""The paper's ablations (theory T8) with step-level PPO: response steps in or out, critic full or actor's view.
+
+Run `python benchmarks/ablations.py` for benchmarks/results/ablations.json: ten seeds a cell, none left out. Measured is
+what the stochastic policy earns in its own reward phases over the last five iterations, and what its mode is worth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spverify.trained_leaders.evaluate import score_tables
+from spverify.trained_leaders.hyper import default_hyper
+from spverify.trained_leaders.mappo import StepPPO
+from spverify.trained_leaders.settings import get_setting
+
+RESULTS = Path(__file__).parent / "results" / "ablations.json"
+CASES = {"maintain": 40, "simple-allocation-3": 25, "matrix-design": 40}  # iterations of 32 outer episodes
+SEEDS, LAST, RUNS = 10, 5, 16
+
+
+def run_cell(name: str, view: str, response_steps: bool) -> dict[str, Any]:
+    """All seeds of one cell, with a bootstrap interval (95%) of the mean over seeds."""
+    setting = get_setting(name)
+    hyper = replace(
+        default_hyper(setting, mode="mappo"),
+        critic_view=view,
+        response_steps=response_steps,
+        iterations=CASES[name],
+        objective="episode",
+    )
+    earned, modes = [], []
+    began = time.perf_counter()
+    for seed in range(SEEDS):
+        learner = StepPPO(setting, hyper, seed, 0)
+        means = [learner.iterate(k)[2]["mean"] for k in range(hyper.iterations)]
+        earned.append(float(np.mean(means[-LAST:])))
+        scores, _ = score_tables(setting, hyper, learner.mode()[None], rng_seed=seed, runs=RUNS)
+        modes.append(float(scores.mean()))
+    draws = np.random.default_rng(0).choice(earned, size=(10_000, SEEDS)).mean(axis=1)
+    return {
+        "critic_view": view,
+        "response_steps": response_steps,
+        "iterations": hyper.iterations,
+        "earned": earned,
+        "earned_mean": float(np.mean(earned)),
+        "earned_interval": [float(q) for q in np.quantile(draws, [0.025, 0.975])],
+        "mode_value": modes,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", choices=sorted(CASES), help="run one setting (repeatable)")
+    chosen = parser.parse_args().only or list(CASES)
+    torch.set_num_threads(1)
+    known = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else {}
+    for name in chosen:
+        known[name] = []
+        for response_steps in (True, False):
+            for view in ("full", "actor"):
+                cell = run_cell(name, view, response_steps)
+                known[name].append(cell)
+                print(name, view, response_steps, round(cell["earned_mean"], 3), cell["earned_interval"], flush=True)
+        document = {"command": "python benchmarks/ablations.py", "seeds": SEEDS, "cases": known}
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

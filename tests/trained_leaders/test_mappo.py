@@ -1,0 +1,127 @@
+"""Step-level PPO: advantages against a loop in plain Python, rollouts that are plays, and the paper's ablations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spverify.trained_leaders.hyper import default_hyper
+from spverify.trained_leaders.mappo import StepPPO, generalised_advantages
+from spverify.trained_leaders.pomdp import REWARD
+from spverify.trained_leaders.settings import get_setting
+from spverify.trained_leaders.tabulate import inspect_leader
+from spverify.trained_leaders.train import train, train_leader
+from spverify.verify.errors import UsageError
+
+
+def plain_advantages(rewards: list[float], values: list[float], trace: float) -> list[float]:
+    """The definition: sum over later steps of trace^k times the one-step errors."""
+    errors = [r + (values[k + 1] if k + 1 < len(values) else 0.0) - values[k] for k, r in enumerate(rewards)]
+    return [sum(trace ** (j - k) * errors[j] for j in range(k, len(errors))) for k in range(len(errors))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    length=st.integers(1, 9), episodes=st.integers(1, 4), trace=st.sampled_from([0.0, 0.5, 0.95, 1.0]), data=st.data()
+)
+def test_advantages_are_the_definition_along_the_steps_that_were_asked(
+    length: int, episodes: int, trace: float, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    asked = rng.random((length, episodes)) < 0.7
+    rewards = rng.normal(size=asked.shape) * asked
+    values = rng.normal(size=asked.shape) * asked
+    advantages, targets = generalised_advantages(rewards, values, asked, trace)
+    for b in range(episodes):
+        rows = np.flatnonzero(asked[:, b])
+        expected = plain_advantages(rewards[rows, b].tolist(), values[rows, b].tolist(), trace)
+        np.testing.assert_allclose(advantages[rows, b], expected, atol=1e-12)
+        np.testing.assert_allclose(targets[rows, b], np.array(expected) + values[rows, b], atol=1e-12)
+        assert not advantages[~asked[:, b], b].any()
+
+
+@pytest.mark.parametrize("name", ["maintain", "simple-allocation-2", "matrix-design", "mspm-pi"])
+def test_rollouts_hold_every_step_of_every_play(name: str) -> None:
+    setting = get_setting(name)
+    hyper = replace(default_hyper(setting, mode="mappo"), batch=5, updates=4, reward_plays=3)
+    played = StepPPO(setting, hyper, 0, 0).rollout()
+    actions = sum(len(p.actions) for p in setting.players)
+    steps = len(setting.players) if name == "mspm-pi" else 1
+    assert played.observations.shape == ((4 * actions + 3) * steps, 5)
+    assert (played.phases == REWARD).sum() == 3 * steps
+    asked = played.observations >= 0
+    assert setting.legal[played.observations[asked], played.actions[asked]].all()
+    assert not played.rewards[~asked].any() and not played.rewards[played.phases != REWARD].any()
+    # A play begins with a question, so each play's first row is asked.
+    assert asked[::steps].all()
+    low, high = (-1.0, 0.0) if name == "mspm-pi" else (0.0, 2.0)
+    assert (low <= played.returns).all() and (played.returns <= high).all()
+
+
+def test_the_critic_who_sees_followers_and_the_response_phase_both_matter() -> None:
+    """On maintain fresh draws earn more than any pure commitment, but only with both (theory T8, the paper's claim)."""
+    setting = get_setting("maintain")
+
+    def earned(view: str, response_steps: bool) -> float:
+        hyper = replace(
+            default_hyper(setting, mode="mappo"), critic_view=view, response_steps=response_steps, iterations=25
+        )
+        learner = StepPPO(setting, hyper, 1, 0)
+        return float(np.mean([learner.iterate(k)[2]["mean"] for k in range(25)][-5:]))
+
+    torch.set_num_threads(1)
+    assert earned("full", True) > 22
+    assert earned("full", False) < 12
+    assert earned("actor", True) < 15
+
+
+def test_small_settings_reach_their_optimum() -> None:
+    for name, optimum in (("escape", 30.0), ("two-by-two", 1.0), ("simple-allocation-3", 1.0)):
+        setting = get_setting(name)
+        result = train(setting, seed=0, hyper=default_hyper(setting, mode="mappo"))
+        assert result.evaluation.value["argmax"] == pytest.approx(optimum) and result.evaluation.gap["argmax"] == 0
+        assert result.policy["kind"] == "network"
+
+
+def test_the_policy_itself_as_a_mixture(tmp_path: Path) -> None:
+    document = train_leader(
+        "maintain", mode="mappo", leader_action="mixture", out=tmp_path / "m.pt",
+        overrides={"iterations": 40, "restarts": 1},
+    )[0]  # fmt: skip
+    found = inspect_leader(tmp_path / "m.pt")
+    assert found.leader_action == "mixture" and found.network_agrees
+    assert document["value"]["argmax"] > 22
+    assert found.training["algorithm"] == "multiplicative-weights followers; step-level PPO, critic on the state"
+
+
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
+    setting = get_setting("simple-allocation-2")
+    hyper = replace(default_hyper(setting, mode="mappo"), iterations=4, restarts=2, batch=4, updates=10, slack=-1.0)
+    whole = train(setting, seed=2, hyper=hyper)
+
+    def interrupt(record: dict[str, Any]) -> None:
+        if record["total"] == 6:
+            raise KeyboardInterrupt
+
+    state = tmp_path / "run.state"
+    with pytest.raises(KeyboardInterrupt):
+        train(setting, seed=2, hyper=hyper, progress=interrupt, state_path=state)
+    resumed = train(setting, seed=2, hyper=hyper, state_path=state, resume=True)
+    assert resumed.history == whole.history and resumed.policy == whole.policy
+    assert all(np.array_equal(resumed.tensors[k], whole.tensors[k]) for k in whole.tensors)
+
+
+def test_hyper_parameters_that_do_not_fit_are_refused() -> None:
+    hyper = default_hyper(get_setting("maintain"), mode="mappo")
+    for change in ({"reward_plays": 0}, {"readout": "empirical"}, {"types": "expected", "opponents": "expected"}):
+        with pytest.raises(UsageError, match="mode 'mappo' needs reward plays"):
+            replace(hyper, **change)
+    with pytest.raises(UsageError, match="critic_view must be one of full, actor"):
+        replace(hyper, critic_view="some")
