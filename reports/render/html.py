@@ -25,6 +25,9 @@ GROUPS = (
 )
 
 
+_PICTURES = {"range": range_picture, "horizon": horizon_picture, "regret": regret_picture}
+
+
 def audit_html(document: Document) -> str:
     """The page of one audit."""
     statements = document["statements"]
@@ -45,9 +48,11 @@ def audit_html(document: Document) -> str:
             readouts=READOUT_NAMES,
             sets=SET_NAMES,
             pictures={
-                "range": range_picture(document),
-                "horizon": horizon_picture(document),
-                "regret": regret_picture(document),
+                name: "".join(
+                    f'<div class="{width}">{draw(document, narrow=width == "narrow")}</div>'
+                    for width in ("wide", "narrow")
+                )
+                for name, draw in _PICTURES.items()
             },
         )
     )

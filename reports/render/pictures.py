@@ -1,7 +1,8 @@
 """The pictures of a report as inline SVG: text stays text, colours are the page's own, same input same bytes.
 
 matplotlib draws with stand-in colours that are replaced by CSS variables, so one picture serves light, dark and print.
-Each function takes the audit document and returns SVG with a title for those who cannot see it.
+Each function takes the audit document and returns SVG with a title for those who cannot see it; ``narrow`` is for
+phones, where a wide picture shrunk would have letters too small to read.
 """
 
 from __future__ import annotations
@@ -61,21 +62,21 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def range_picture(document: Document) -> str:
+def range_picture(document: Document, *, narrow: bool = False) -> str:
     """The proved range of the leader's value as a curve in epsilon, with the replays' own gaps and values marked."""
     curve = [point for point in document["series"]["range_curve"] if point["set"] == "sf"]
     curve.sort(key=lambda point: point["epsilon"])
     points = [point for point in document["series"]["points"] if point["factor"] == 1]
     own = max(point["gap"] for point in points)
-    with rc_context({**_STYLE, "svg.hashsalt": "range"}):
-        figure, axes = _figure(9.2, 4.1)
+    with rc_context({**_STYLE, "svg.hashsalt": f"range{narrow}"}):
+        figure, axes = _figure(*(_NARROW if narrow else _WIDE))
         end = max(curve[-1]["epsilon"], own * 1.15, 1e-9)
         x, low, high = _envelope(curve, end)
         axes.fill_between(x, low, high, color=BAND, linewidth=0, zorder=1)
         axes.plot(x, low, color=FIRST, linewidth=1.4, zorder=2)
         axes.plot(x, high, color=FIRST, linewidth=1.4, zorder=2)
         values = [*low, *high, *(p["value"] for p in points)]
-        shown = _references(document, values)
+        shown = _references(document, values, narrow)
         values += [reference["value"] for reference in shown]
         bottom, top = min(values), max(values)
         margin = 0.09 * (top - bottom or abs(top) or 1.0)
@@ -96,7 +97,7 @@ def range_picture(document: Document) -> str:
                 color=MUTED,
             )
         trails = _trails(axes, document["series"]["points"])
-        board = _Board(axes)
+        board = _Board(axes, _PLOT_NARROW if narrow else _PLOT_WIDE)
         for line in [(x, low), (x, high), *trails, *(([0, end], [r["value"]] * 2) for r in shown)]:
             board.keep_off(*line)
         _mark(board, points)
@@ -130,15 +131,18 @@ def _envelope(curve: Sequence[Document], end: float) -> tuple[list[float], list[
     return x, low, high
 
 
-def _references(document: Document, values: Sequence[float]) -> list[dict[str, Any]]:
-    """References worth a line: distinct values, not so far off that they would flatten the picture."""
+def _references(document: Document, values: Sequence[float], narrow: bool) -> list[dict[str, Any]]:
+    """References worth a line: distinct values, not so far off that they would flatten the picture.
+
+    Several of one value share a line and, where there is room, their names.
+    """
     spread = max(values) - min(values) or abs(max(values)) or 1.0
     out: list[dict[str, Any]] = []
     for reference in document["series"]["references"]:
         near = min(values) - spread <= reference["value"] <= max(values) + spread
         same = next((r for r in out if abs(r["value"] - reference["value"]) < 1e-9 * spread), None)
         if same:
-            same["name"] += f", {reference['name']}"
+            same["name"] += "" if narrow else f", {reference['name']}"
         elif near:
             out.append(dict(reference))
     return out
@@ -161,23 +165,26 @@ def _trails(axes: Any, points: Sequence[Document]) -> list[Line]:
 
 # Where a label may stand beside its place, in points, best first; the sign of x says on which side.
 _MARK_PLACES = [(x, y) for reach in ((-3.5, 9, -16), (22, -29)) for x in (10, -10) for y in reach]
-_LINE_PLACES = [(-0.1 - 90 * k, y) for k in range(6) for y in (3, -11)]
-_PLOT_POINTS = (590.0, 240.0)  # size of the plotting area, near enough to keep labels apart
+_LINE_PLACES = [(-0.1 - 45 * k, y) for k in range(11) for y in (3, -14)]
+_WIDE, _NARROW = (9.2, 4.1), (4.7, 4.3)  # of a figure, inches
+_PLOT_WIDE, _PLOT_NARROW = (590.0, 240.0), (270.0, 255.0)  # of its plotting area, points: near enough for labels
 _CHARACTER, _LINE = 5.9, 12.0
+_WORDS_WEIGH = 20  # covering words or a mark is as bad as covering so many points of a line
 Box = tuple[float, float, float, float]
 
 
 class _Board:
     """The plotting area of a picture, in points, and what already stands on it: labels go where they cover least."""
 
-    def __init__(self, axes: Any) -> None:
+    def __init__(self, axes: Any, size: tuple[float, float]) -> None:
         self.axes = axes
-        self.taken: list[Box] = []
+        self.width, self.height = size
+        self.taken: list[tuple[Box, int]] = []  # with how bad it is to cover it
 
     def spot(self, x: float, y: float) -> tuple[float, float]:
         """Where data coordinates lie."""
         (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
-        return (x - left) / (right - left) * _PLOT_POINTS[0], (y - bottom) / (top - bottom) * _PLOT_POINTS[1]
+        return (x - left) / (right - left) * self.width, (y - bottom) / (top - bottom) * self.height
 
     def keep_off(self, xs: Sequence[float], ys: Sequence[float]) -> None:
         """Nothing shall cover this line."""
@@ -185,7 +192,7 @@ class _Board:
         for (x0, y0), (x1, y1) in pairwise(corners):
             for k in range(61):
                 x, y = x0 + k / 60 * (x1 - x0), y0 + k / 60 * (y1 - y0)
-                self.taken.append((x, y, x, y))
+                self.taken.append(((x, y, x, y), 1))
 
     def label(self, words: str, x: float, y: float, places: Sequence[tuple[float, float]], **look: Any) -> None:
         """Writes words beside a point, at the place that collides least; the first among equals."""
@@ -194,9 +201,11 @@ class _Board:
         for dx, dy in places:
             start = here[0] + dx if dx > 0 else here[0] + dx - width
             boxes.append(((start, here[1] + dy - 1, start + width, here[1] + dy + _LINE), dx, dy))
-        inside = [b for b in boxes if b[0][0] >= 0 and b[0][2] <= _PLOT_POINTS[0] and b[0][1] >= 0]
-        box, dx, dy = min(inside or boxes, key=lambda b: sum(_overlap(b[0], other) for other in self.taken))
-        self.taken.append(box)
+        inside = [b for b in boxes if b[0][0] >= 0 and b[0][2] <= self.width and b[0][1] >= 0]
+        box, dx, dy = min(
+            inside or boxes, key=lambda b: sum(weight * _overlap(b[0], other) for other, weight in self.taken)
+        )
+        self.taken.append((box, _WORDS_WEIGH))
         side = "left" if dx > 0 else "right"
         self.axes.annotate(words, (x, y), xytext=(dx, dy), textcoords="offset points", ha=side, zorder=6, **look)
 
@@ -213,7 +222,7 @@ def _mark(board: _Board, points: Sequence[Document]) -> None:
         spot = [point["gap"]], [point["value"]]
         board.axes.plot(*spot, marker, **look, markeredgewidth=1.2, zorder=5, clip_on=False)
         x, y = board.spot(point["gap"], point["value"])
-        board.taken.append((x - 5, y - 5, x + 5, y + 5))
+        board.taken.append(((x - 5, y - 5, x + 5, y + 5), _WORDS_WEIGH))
     for point in sorted(points, key=lambda p: not p["trained"]):
         board.label(
             f"{READOUT_NAMES[point['readout']]}: {show(point['value'], 4)}",
@@ -236,14 +245,14 @@ def _range_words(document: Document, curve: Sequence[Document], points: Sequence
     )
 
 
-def horizon_picture(document: Document) -> str:
+def horizon_picture(document: Document, *, narrow: bool = False) -> str:
     """The leader's value by readout and horizon, with the spread over replays."""
     rows = document["tables"]["readouts"]
     factors = sorted({row["factor"] for row in rows})
-    with rc_context({**_STYLE, "svg.hashsalt": "horizon"}):
-        figure, axes = _figure(9.2, 3.2)
+    with rc_context({**_STYLE, "svg.hashsalt": f"horizon{narrow}"}):
+        figure, axes = _figure(*((_NARROW[0], 3.6) if narrow else (_WIDE[0], 3.2)))
         values = [row[key] for row in rows for key in ("value_min", "value_max")]
-        shown = _references(document, values)
+        shown = _references(document, values, narrow)
         values += [reference["value"] for reference in shown]
         bottom, top = min(values), max(values)
         margin = 0.12 * (top - bottom or abs(top) or 1.0)
@@ -277,12 +286,13 @@ def horizon_picture(document: Document) -> str:
             )
             ends.append((y[-1], f"{READOUT_NAMES[readout]} {show(y[-1], 4)}", colour))
         # Room at the left for the names of references, at the right for those of readouts.
-        axes.set_xlim(-0.2 * len(factors) if shown else -0.25, (len(factors) - 1) + 0.2 * len(factors))
+        room = (0.6 if narrow else 0.2) * len(factors)
+        axes.set_xlim(-0.2 * len(factors) if shown else -0.25, (len(factors) - 1) + room)
         _spread_labels(axes, ends, len(factors) - 1 + 0.04 * len(factors), top - bottom + 2 * margin)
         _label_left(axes, [(r["value"], r["name"]) for r in shown])
         axes.set_xticks(range(len(factors)))
         rounds = {row["factor"]: row["rounds"] for row in rows}
-        axes.set_xticklabels([f"×{factor}\n{rounds[factor]} updates" for factor in factors])
+        axes.set_xticklabels([f"×{factor}\n{rounds[factor]}{'' if narrow else ' updates'}" for factor in factors])
         axes.set_ylabel("leader's value")
         axes.grid(axis="y")
         axes.set_axisbelow(True)
@@ -324,13 +334,13 @@ def _spread_labels(axes: Any, labels: Sequence[tuple[float, str, str]], x: float
         axes.annotate(words, (x, y + shift), va="center", fontsize=9.5, color=colour, annotation_clip=False)
 
 
-def regret_picture(document: Document) -> str:
+def regret_picture(document: Document, *, narrow: bool = False) -> str:
     """Average regret against the bound for multiplicative weights, log-log, one panel a player and type."""
     series = document["series"]["regret"]
-    columns = min(len(series), 3 if len(series) != 4 else 2)
+    columns = min(len(series), 2 if narrow or len(series) == 4 else 3)
     lines = math.ceil(len(series) / columns)
-    with rc_context({**_STYLE, "svg.hashsalt": "regret", "font.size": 9}):
-        figure = Figure(figsize=(9.2, 0.5 + 1.9 * lines), layout="constrained")
+    with rc_context({**_STYLE, "svg.hashsalt": f"regret{narrow}", "font.size": 9}):
+        figure = Figure(figsize=((_NARROW if narrow else _WIDE)[0], 0.5 + 1.9 * lines), layout="constrained")
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         positive = [r for s in series for r in s["regret"] if r > 0]
         bounds = [b for s in series for b in s["bound"] if b > 0]

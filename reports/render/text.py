@@ -215,11 +215,17 @@ def claims_text(document: Mapping[str, Any]) -> str:
 def claims_summary(document: Mapping[str, Any]) -> str:
     """How many claims ended how, in one sentence."""
     found = [s["verdict"] for s in document["statements"]]
-    counts = [f"{found.count(word)} {words}" for word, words in _CLAIMS_WORDS.items() if found.count(word)]
-    return f"Of {len(found)} claims, {', '.join(counts)}."
+    counts = [
+        f"{found.count(word)} {words[found.count(word) > 1]}" for word, words in _CLAIMS_WORDS.items() if word in found
+    ]
+    return f"Of {len(found)} claim{'s' if len(found) > 1 else ''}, {', '.join(counts)}."
 
 
-_CLAIMS_WORDS = {"holds": "hold", "refuted": "are refuted", "inconclusive": "cannot be decided here"}
+_CLAIMS_WORDS = {
+    "holds": ("holds", "hold"),
+    "refuted": ("is refuted", "are refuted"),
+    "inconclusive": ("cannot be decided here",) * 2,
+}
 
 
 def settings_text(document: Mapping[str, Any]) -> str:
