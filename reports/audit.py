@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,16 @@ class Audit:
             "series": self.series,
             "certificates": sorted(self.certificates),
         }
+
+    def _repr_html_(self) -> str:
+        """The page in a notebook, framed so that its style and the notebook's leave each other alone."""
+        from .render.html import audit_html
+
+        return _framed(audit_html(self.to_document()))
+
+
+def _framed(page: str) -> str:
+    return f'<iframe srcdoc="{escape(page)}" title="spverify audit" style="width:100%;height:44rem;border:0"></iframe>'
 
 
 def audit_leader(

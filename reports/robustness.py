@@ -43,7 +43,17 @@ TIE_BREAKS = 1024
 CELLS_MOVED = 20_000
 """Games with more payoffs than this are not perturbed."""
 
-PRIOR_CELLS, NOISE_DRAWS = 16, 3
+
+@dataclass(frozen=True)
+class Effort:
+    """How many perturbed games there are: joint types made more or less likely, draws of noise, replays of each."""
+
+    cells: int
+    draws: int
+    seeds: int
+
+
+FULL, QUICK = Effort(cells=16, draws=3, seeds=2), Effort(cells=3, draws=1, seeds=1)
 
 
 # ------------------------------------------------------------------------------------ tolerance
@@ -313,15 +323,15 @@ def perturb(subject: Subject, replays: Replays) -> list[Moved]:
         return []
     reading = replays.readings[1, subject.readout]
     held = replays.snapshots(reading.rounds, subject.readout, reading.worst_seed).plain
-    seeds = min(subject.seeds, 2)
+    effort = FULL if subject.options.curve else QUICK
     out = []
-    for kind, change, stretch, near in (*_other_priors(subject), *_other_payoffs(subject)):
+    for kind, change, stretch, near in (*_other_priors(subject, effort.cells), *_other_payoffs(subject, effort.draws)):
         again = Replays(
             BayesianGame.from_plain(near),
             subject.followers,
             float(subject.setting.payoff_scale),
             (1,),
-            seeds,
+            min(subject.seeds, effort.seeds),
             subject.options.rng_seed,
         ).readings[1, subject.readout]
         rows = [r for table in exact_regrets(near, held) for row in table for r in row if r is not None]
@@ -333,7 +343,7 @@ def perturb(subject: Subject, replays: Replays) -> list[Moved]:
 Change = tuple[str, str, Fraction, PlainGame]
 
 
-def _other_priors(subject: Subject) -> Iterator[Change]:
+def _other_priors(subject: Subject, most: int) -> Iterator[Change]:
     game, players = subject.game.plain, subject.game.players
     shape = game.type_shape
     weights = list(game.prior.values())
@@ -341,9 +351,9 @@ def _other_priors(subject: Subject) -> Iterator[Change]:
     likely = [k for k, p in enumerate(weights) if p]
     if len(likely) < 2:
         return
-    if len(likely) > PRIOR_CELLS:
+    if len(likely) > most:
         rng = np.random.default_rng([subject.options.rng_seed, len(likely)])
-        likely = sorted(rng.choice(likely, PRIOR_CELLS, replace=False).tolist())
+        likely = sorted(rng.choice(likely, most, replace=False).tolist())
     one = Fraction(1)
     for k in likely:
         who = ", ".join(players[i].types[t] for i, t in enumerate(cells[k]))
@@ -388,13 +398,13 @@ def _coupled(game: BayesianGame, *, reverse: bool) -> Mapping[tuple[int, ...], F
     return out
 
 
-def _other_payoffs(subject: Subject) -> Iterator[Change]:
+def _other_payoffs(subject: Subject, draws: int) -> Iterator[Change]:
     game = subject.game.plain
     for factor, word in ((Fraction(1, 2), "half"), (Fraction(2), "twice")):
         scaled = tuple(tensor([factor * v for v in u.values()], u.shape) for u in game.payoffs)
         yield "payoffs", f"followers' payoffs {word} as large", factor, replace(game, payoffs=scaled)
-    rng = np.random.default_rng([subject.options.rng_seed, NOISE_DRAWS])
-    for draw in range(NOISE_DRAWS):
+    rng = np.random.default_rng([subject.options.rng_seed, len(game.payoffs)])
+    for draw in range(draws):
         steps = [rng.integers(-1000, 1001, size=prod(payoff.shape)).tolist() for payoff in game.payoffs]
         # Each draw and its opposite: a type that was indifferent is pushed both ways.
         for sign, word in ((1, ""), (-1, " reversed")):

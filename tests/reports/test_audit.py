@@ -122,6 +122,16 @@ def test_the_average_play_needs_no_second_opinion(leader_file: Callable[..., Pat
         assert ("horizon.agreement" in by_id(audit_leader(path, quick=True).to_document())) == expected
 
 
+def test_a_notebook_shows_the_page(good: Audit) -> None:
+    from html import unescape
+
+    from spverify.reports.render.html import audit_html
+
+    shown = good._repr_html_()
+    page = unescape(shown.removeprefix('<iframe srcdoc="').partition('" title=')[0])
+    assert page == audit_html(good.to_document()) and shown.endswith("</iframe>")
+
+
 def test_the_gap_is_that_of_the_certificate(good: Audit) -> None:
     for statement in good.statements:
         if statement.id.startswith(("gap.", "value.")):

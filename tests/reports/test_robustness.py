@@ -96,8 +96,8 @@ def test_stricter_tolerances_name_the_first_horizon(leader_file: Callable[..., P
 
 def test_perturbed_priors_are_priors_near_the_own(leader_file: Callable[..., Path]) -> None:
     subject = subject_of(leader_file("prior", "mspm-pi", PRICES))
-    changes = list(robustness._other_priors(subject))
-    assert len(changes) == 2 * 4 + 2
+    changes = list(robustness._other_priors(subject, 4))
+    assert len(changes) == 2 * 4 + 2 and len(list(robustness._other_priors(subject, 3))) == 2 * 3 + 2
     own = subject.game.prior
     for _, change, _, game in changes:
         near = BayesianGame.from_plain(game).prior
