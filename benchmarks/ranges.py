@@ -1,9 +1,10 @@
 """How long proved ranges take, by set and size: searching, proving, re-checking; beside other ways; and learners.
 
 Run `python benchmarks/ranges.py` for the figures in benchmarks/results/ranges.json; `--quick` leaves the long cases
-out. The other ways (one call of HiGHS on the whole program, cvxpy with HiGHS) solve one end of the same games, each
-in a process of its own with a limit of time and memory; what they do not finish is recorded as such. All times are processor seconds of one thread, so that other work on the machine does not count. Games are
-random: payoffs and leader uniform in [0, 1], prior weights uniform integers 1..9, correlated.
+out. `--races` puts one end of some of the games beside other ways (one call of HiGHS on the whole program, cvxpy with
+HiGHS), each in a process of its own with a limit of time and memory, and records them in range_races.json; what they
+do not finish is recorded as such. All times are processor seconds of one thread, so that other work on the machine
+does not count. Games are random: payoffs and leader uniform in [0, 1], prior weights uniform integers 1..9, correlated.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import objective_tensor
 
 RESULTS = Path(__file__).parent / "results" / "ranges.json"
+RACES = Path(__file__).parent / "results" / "range_races.json"
 SEED = 0
 # set, players, actions, types, objective, long
 CASES = (
@@ -69,7 +71,8 @@ DUELS = (
 WAYS = ("this", "highs-simplex", "highs-ipx", "cvxpy-highs")
 LIMIT_SECONDS, LIMIT_GIB = 120, 8
 MOST_COLUMNS = 400_000
-"""Above so many columns the whole program is not even written down: its matrix alone would pass the memory limit."""
+"""Above so many columns the whole program is not even written down."""
+TOO_BIG = f"its matrix and the solver's copy of it would not fit {LIMIT_GIB} GiB"
 
 
 def random_game(players: int, actions: int, types: int) -> BayesianGame:
@@ -193,39 +196,52 @@ def duel(way: str, players: int, actions: int, types: int, objective: str, sense
 
 
 def duels() -> list[dict[str, Any]]:
-    """All of `DUELS`, each in a process of its own."""
+    """All of `DUELS`, each in a process of its own; what is on record is not run again, each answer is recorded."""
+    known = json.loads(RACES.read_text(encoding="utf-8"))["races"] if RACES.exists() else []
     out = []
     for case in DUELS:
         players, actions, types, objective, sense = case
         columns = types**players * actions**players
-        row: dict[str, Any] = {
-            "players": players,
-            "actions": actions,
-            "types": types,
-            "objective": objective,
-            "end": sense,
-            "columns": columns,
-        }
-        for way in WAYS:
-            if way != "this" and columns > MOST_COLUMNS:
-                row[way] = {"not_tried": f"{columns} columns would not fit {LIMIT_GIB} GiB"}
-                continue
-            command = [sys.executable, __file__, "--duel", way, *map(str, case)]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            try:
-                done = subprocess.run(
-                    command, capture_output=True, text=True, env=environment, timeout=3 * LIMIT_SECONDS
-                )
-            except subprocess.TimeoutExpired:
-                row[way] = {"not_finished": f"{LIMIT_SECONDS} processor seconds or {LIMIT_GIB} GiB"}
-                continue
-            if done.returncode == 0:
-                row[way] = json.loads(done.stdout.splitlines()[-1])
-            else:
-                row[way] = {"not_finished": f"{LIMIT_SECONDS} processor seconds or {LIMIT_GIB} GiB"}
-        print(json.dumps(row), flush=True)
+        head = {"players": players, "actions": actions, "types": types, "objective": objective, "end": sense}
+        row: dict[str, Any] = next((old for old in known if head.items() <= old.items()), {**head, "columns": columns})
         out.append(row)
+        for way in WAYS:
+            if way in row:
+                continue
+            row[way] = race(way, case) if way == "this" or columns <= MOST_COLUMNS else {"not_tried": TOO_BIG}
+            document = {
+                "command": "python benchmarks/ranges.py --races",
+                "seed": SEED,
+                "machine": machine(),
+                "limits_of_other_ways": {"cpu_seconds": LIMIT_SECONDS, "gib": LIMIT_GIB},
+                "races": out,
+            }
+            RACES.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(row), flush=True)
     return out
+
+
+def race(way: str, case: tuple[Any, ...]) -> dict[str, Any]:
+    """`duel` in a process of its own, or what became of it."""
+    command = [sys.executable, __file__, "--duel", way, *map(str, case)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        return {"not_finished": f"{LIMIT_SECONDS} processor seconds or {LIMIT_GIB} GiB"}
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def machine() -> dict[str, Any]:
+    """What this runs on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "note": "two cores shared with other work",
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "highspy": highspy.Highs().version(),
+    }
 
 
 def learner_rates() -> list[dict[str, Any]]:
@@ -245,6 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave the long cases out, write nothing")
     parser.add_argument("--duel", nargs=6, help=argparse.SUPPRESS)
+    parser.add_argument("--races", action="store_true", help="only the comparison with other ways")
     options = parser.parse_args()
     if options.duel:
         way, *sizes, objective, sense = options.duel
@@ -254,7 +271,9 @@ def main() -> None:
         print(json.dumps(duel(way, *map(int, sizes), objective, sense)))
         return
     quick = options.quick
-    races = [] if quick else duels()
+    if options.races:
+        duels()
+        return
     cases = []
     for *case, long in CASES:
         if long and quick:
@@ -269,16 +288,7 @@ def main() -> None:
     document = {
         "command": "python benchmarks/ranges.py",
         "seed": SEED,
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "python": sys.version.split()[0],
-            "numpy": np.__version__,
-            "highspy": highspy.Highs().version(),
-            "cores": os.cpu_count(),
-            "note": "two cores shared with other work",
-        },
-        "one_end_beside_other_ways": races,
-        "limits_of_other_ways": {"cpu_seconds": LIMIT_SECONDS, "gib": LIMIT_GIB},
+        "machine": machine(),
         "ranges": cases,
         "learners_10000_rounds_16_seeds": learners,
     }

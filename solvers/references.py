@@ -1,0 +1,306 @@
+"""References for a leader's value (theory T9): pure Bayes-Nash equilibria, and what no commitment can beat.
+
+The two are yardsticks for a leader, not statements about learners. Which bound on commitments is valid depends on
+what the leader observes; the function asks, and the naive program is not offered for a leader who observes actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..verify.certificate import Certificate
+from ..verify.errors import UsageError
+from ..verify.game import BayesianGame, FloatArray
+from ..verify.kernel import exact_regrets, exact_value, marginals, objective_tensor
+from ..verify.play import PlanPlay, exact
+from .arrays import Columns, IntArray, Problem
+from .bounds import equilibrium_range, parse_epsilon
+from .commitment import Commitment, optimal_mixed_commitment
+from .linear import Program
+from .plans import pack, plan_columns, unpack
+
+MOST_PROFILES = 2_000_000
+MOST_EQUILIBRIA = 20_000
+MOST_CELLS = 30_000
+MOST_REPLIES = 512
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class PureEquilibria:
+    """All pure Bayes-Nash equilibria of a game.
+
+    Attributes:
+        strategies: for each player an integer array (K, |T_i|): the action at each own type.
+        values: the objective at each, exactly.
+        profiles: how many profiles were looked at; all there are.
+    """
+
+    strategies: tuple[IntArray, ...]
+    values: tuple[Fraction, ...]
+    profiles: int
+
+    @property
+    def best(self) -> Fraction | None:
+        """The largest value; None if there is no pure equilibrium."""
+        return max(self.values, default=None)
+
+    @property
+    def worst(self) -> Fraction | None:
+        """The smallest value; None if there is no pure equilibrium."""
+        return min(self.values, default=None)
+
+
+def pure_equilibria(game: BayesianGame, *, objective: str = "leader", epsilon: Fraction | str = "0") -> PureEquilibria:
+    """All pure Bayes-Nash equilibria by enumeration, with the objective's value at each (theory T9).
+
+    Types of probability 0 count once, with their first feasible action. Doubles only screen; every answer is decided
+    exactly.
+
+    Args:
+        game: of at most 2,000,000 pure strategy profiles.
+        objective: ``leader``, ``welfare`` or ``player:I``.
+        epsilon: largest gain left to any type, payoff units.
+
+    Raises:
+        UsageError: too many profiles, or an unknown objective.
+
+    Example:
+        >>> chicken = BayesianGame([[1]], [[[[[6, 2], [7, 0]]]], [[[[6, 7], [2, 0]]]]])
+        >>> found = pure_equilibria(chicken, objective="welfare")
+        >>> [tuple(int(s[k, 0]) for s in found.strategies) for k in range(2)], found.best
+        ([(0, 1), (1, 0)], Fraction(9, 1))
+    """
+    eps = parse_epsilon(epsilon)
+    aim = objective_tensor(game.plain, objective)
+    each = []
+    for i, mask in enumerate(game.feasible):
+        rows = [
+            np.flatnonzero(row) if p > 0 else np.flatnonzero(row)[:1]
+            for row, p in zip(mask, game.marginal(i), strict=True)
+        ]
+        each.append(rows)
+    count = int(np.prod([float(len(row)) for rows in each for row in rows]))
+    if count > MOST_PROFILES:
+        raise UsageError(f"expected at most {MOST_PROFILES:,} pure strategy profiles, got {count:,}")
+    lists = [np.array(list(product(*rows)), dtype=np.int64) for rows in each]
+    shape = tuple(len(rows) for rows in lists)
+    problem = Problem(game, aim, game.objective(objective), "upper", eps)
+    kept: list[IntArray] = []
+    step = max(1, _CHUNK * 64 // game.prior.size)
+    for start in range(0, count, step):
+        index = np.unravel_index(np.arange(start, min(count, start + step)), shape)
+        keys = pack([rows[k] for rows, k in zip(lists, index, strict=True)])
+        columns = plan_columns(problem.arrays, problem.rows, problem.n_regrets, keys)
+        worst = np.full(len(keys), -np.inf)
+        regrets = columns.row < problem.n_regrets
+        excess = columns.value[regrets] - problem.bounds[columns.row[regrets]]
+        np.maximum.at(worst, columns.column[regrets], excess)
+        kept.append(keys[worst <= 1e-9])
+        if sum(map(len, kept)) > MOST_EQUILIBRIA:
+            raise UsageError(f"expected at most {MOST_EQUILIBRIA:,} pure equilibria, found more")
+    candidates = np.concatenate(kept)
+    good, values = [], []
+    for key in candidates:
+        play = exact(PlanPlay([1], unpack(key[None], game.type_shape)), game)
+        rows_ = exact_regrets(game.plain, play)
+        if all(r is None or r <= eps for table in rows_ for row in table for r in row):
+            good.append(key)
+            values.append(exact_value(game.plain, play, aim))
+    keys = np.array(good, dtype=np.int64).reshape(-1, sum(game.type_shape))
+    return PureEquilibria(tuple(unpack(keys, game.type_shape)), tuple(values), count)
+
+
+# ------------------------------------------------------------------------------- what no commitment can beat
+
+
+@dataclass(frozen=True)
+class CommitmentBound:
+    """No commitment of the leader is worth more than ``value`` at any equilibrium of the set.
+
+    Attributes:
+        value: exact.
+        observes: what the leader's rule may depend on: ``nothing`` or ``actions``.
+        equilibrium_set: over which the followers' equilibria range.
+        certificate: for ``nothing``, over the game in which the leader is one more player without stakes (the last).
+            For ``actions`` there is none: the value was computed exactly from multipliers, here.
+    """
+
+    value: Fraction
+    observes: str
+    equilibrium_set: str
+    certificate: Certificate | None = None
+
+
+def commitment_bound(
+    prior: Any,
+    payoffs: Sequence[FloatArray],
+    leader: FloatArray,
+    *,
+    observes: str,
+    epsilon: Fraction | float | str = 0,
+    equilibrium_set: str = "tc",
+    seconds: float = 60.0,
+) -> CommitmentBound:
+    """An upper bound on any commitment's value at any epsilon-BCCE of the followers (theory T9).
+
+    Args:
+        prior: axes (types..).
+        payoffs: one array a follower, axes (types.., leader's actions, actions..), doubles.
+        leader: the leader's payoff, same axes.
+        observes: ``nothing``: the leader draws an action by itself; it joins the recommendation, and obedience is asked
+            of followers only. ``actions``: its action may answer theirs, so a deviation may be met with the worst
+            answer. (Asking for obedience against the recommended answer would be a false bound there.)
+        epsilon: largest interim regret, payoff units.
+        equilibrium_set: ``tc``, and for ``nothing`` also ``sf`` or ``ns``, which are tighter.
+        seconds: time budget.
+
+    Raises:
+        UsageError: an unknown word, arrays that do not fit, or a program that is too big.
+
+    Example:
+        >>> table = np.array([[1.0, 3.0], [0.0, 2.0]])[None]  # one type; leader's rows, follower's columns
+        >>> reply = np.array([[1.0, 0.0], [0.0, 1.0]])[None]
+        >>> commitment_bound(np.ones(1), [reply], table, observes="nothing").value
+        Fraction(5, 2)
+    """
+    prior = np.asarray(prior)
+    n = prior.ndim
+    full = np.broadcast_shapes(*(np.shape(u) for u in (*payoffs, leader)))
+    if len(payoffs) != n or len(full) != 2 * n + 1 or full[:n] not in (prior.shape, (1,) * n):
+        raise UsageError("expected one array a follower with axes (types.., leader's actions, actions..)")
+    if observes == "nothing":
+        arrays = [
+            np.moveaxis(np.asarray(u, dtype=float), n, -1)[(slice(None),) * n + (None,)] for u in (*payoffs, leader)
+        ]
+        still = np.zeros((1,) * (2 * n + 2))
+        game = BayesianGame(prior[..., None], [*arrays[:n], still], leader=arrays[n])
+        found = equilibrium_range(game, equilibrium_set=equilibrium_set, epsilon=epsilon, seconds=2 * seconds)
+        return CommitmentBound(found.max.outer, observes, found.equilibrium_set, found.max.certificate)
+    if observes != "actions":
+        raise UsageError(f"expected that the leader observes nothing or actions, got {observes!r}")
+    if equilibrium_set != "tc":
+        raise UsageError("against a leader who observes actions only the type-conditional bound is known: expected tc")
+    shape = prior.shape + full[n:]
+    if np.prod(shape) > MOST_CELLS:
+        raise UsageError(f"expected at most {MOST_CELLS:,} cells (types, leader's action, actions)")
+    return _answering(
+        prior, [np.broadcast_to(u, shape) for u in payoffs], np.broadcast_to(leader, shape), epsilon, seconds
+    )
+
+
+def _answering(
+    prior: Any, payoffs: Sequence[FloatArray], leader: FloatArray, epsilon: Any, seconds: float
+) -> CommitmentBound:
+    """max over mu(l, a | types) with gains 1{a_i != a'} (min_l' u_i(types, l', a', a_-i) - u_i(types, l, a)) <= eps."""
+    n, eps = prior.ndim, parse_epsilon(epsilon)
+    frame = BayesianGame(prior, [np.zeros((1,) * (2 * n))] * n)
+    types = np.indices(prior.shape).reshape(n, -1)
+    live = np.flatnonzero(frame.prior.ravel() > 0)
+    width = leader[(0,) * n].size
+    stay, moved, rows, parts, units = [], [], [], [], []
+    first = 0
+    for i, u in enumerate(payoffs):
+        axis, count = n + 1 + i, u.shape[n + 1 + i]
+        # what a deviation to a' brings at worst, last axis a'; NaN where a' is played anyway
+        worst = np.expand_dims(np.moveaxis(u.min(axis=n, keepdims=True), axis, -1), axis)
+        own = np.eye(count, dtype=bool).reshape([count if k == axis else 1 for k in range(2 * n + 1)] + [count])
+        table = np.broadcast_to(np.where(own, np.nan, worst), (*u.shape, count))
+        stay.append(u.reshape(prior.size, width)[live])
+        moved.append(table.reshape(prior.size, width, count)[live])
+        numbers = first + np.arange(prior.shape[i] * count).reshape(prior.shape[i], count)
+        rows.append(numbers[types[i][live]])
+        first += numbers.size
+        gains = np.nan_to_num(moved[i] - stay[i][..., None])
+        scale = float(np.abs(gains).max()) or 1.0
+        units.append(np.full(numbers.size, scale))
+        weighted = frame.conditional(i).ravel()[live][:, None, None] * gains / scale
+        cells = (len(live) * width, count)
+        parts.append((np.broadcast_to(rows[i][:, None], gains.shape).reshape(cells), weighted.reshape(cells)))
+    aim = leader.reshape(prior.size, width)[live]
+    low, span, unit = float(aim.min()), float(np.ptp(aim)) or 1.0, np.concatenate(units)
+    parts.append((np.repeat(first + np.arange(len(live)), width)[:, None], np.ones((len(live) * width, 1))))
+    program = Program(np.minimum(float(eps) / unit, 2.0), np.ones(len(live)))
+    cost = frame.prior.ravel()[live][:, None] * (aim - low) / span
+    program.add(Columns.of(cost.ravel(), parts))
+    solution = program.solve(seconds)
+    y = np.zeros(first) if solution is None else np.maximum(solution.duals[:first], 0.0) * span / unit
+    multipliers = [Fraction(float(v)).limit_denominator(1 << 30) for v in y]
+    return CommitmentBound(_weak_duality(frame, live, aim, stay, moved, rows, multipliers, eps), "actions", "tc")
+
+
+def _weak_duality(
+    frame: BayesianGame,
+    live: IntArray,
+    aim: FloatArray,
+    stay: list[FloatArray],
+    moved: list[FloatArray],
+    rows: list[IntArray],
+    multipliers: list[Fraction],
+    epsilon: Fraction,
+) -> Fraction:
+    """The bound that any multipliers >= 0 prove, in rationals."""
+    prior, own = list(frame.plain.prior.values()), marginals(frame.plain)
+    types = np.indices(frame.type_shape).reshape(frame.n_players, -1)
+    bound = epsilon * sum(multipliers, Fraction(0))
+    for k, theta in enumerate(live.tolist()):
+        prices = []
+        for i, numbers in enumerate(rows):
+            share = prior[theta] / own[i][int(types[i][theta])]
+            prices.append([(a, multipliers[r] * share) for a, r in enumerate(numbers[k].tolist()) if multipliers[r]])
+        values = []
+        for cell in range(aim.shape[1]):
+            here = prior[theta] * Fraction(float(aim[k, cell]))
+            for i, row in enumerate(prices):
+                for a, price in row:
+                    if not np.isnan(moved[i][k, cell, a]):
+                        here -= price * (Fraction(float(moved[i][k, cell, a])) - Fraction(float(stay[i][k, cell])))
+            values.append(here)
+        bound += max(values)
+    return bound
+
+
+def optimal_bayesian_commitment(prior: Sequence[Any], leader_payoffs: Any, follower_payoffs: Any) -> Commitment:
+    """The best mixture to commit to against one follower with private types, exactly and proved (theory T9).
+
+    The follower's replies are its pure strategies (one action a type), so the game is first written as one table
+    (Harsanyi); then as `optimal_mixed_commitment`. ``response`` is the strategy's number, types in C order.
+
+    Args:
+        prior: T weights, exact or doubles.
+        leader_payoffs, follower_payoffs: axes (follower's type, leader's action, follower's action).
+
+    Raises:
+        UsageError: more than 512 strategies of the follower, or arrays that do not fit.
+
+    Example:
+        >>> follower = [[[1, 0], [0, 1]], [[0, 1], [1, 0]]]
+        >>> best = optimal_bayesian_commitment([1, 1], [[[1, 0], [0, 0]], [[1, 0], [0, 0]]], follower)
+        >>> best.value, best.proved
+        (Fraction(1, 2), True)
+    """
+    weights = [Fraction(w) for w in prior]
+    tables: list[Any] = []
+    for name, given in (("leader_payoffs", leader_payoffs), ("follower_payoffs", follower_payoffs)):
+        values = np.array(given, dtype=object)
+        if values.ndim != 3 or len(values) != len(weights):
+            raise UsageError(f"expected {name} with axes (follower's type, leader's action, follower's action)")
+        exactly = np.empty(values.shape, dtype=object)
+        exactly.ravel()[:] = [Fraction(v) for v in values.ravel().tolist()]
+        tables.append(exactly)
+    types, actions = len(tables[0]), tables[0].shape[2]
+    if actions**types > MOST_REPLIES or tables[1].shape != tables[0].shape:
+        raise UsageError(f"expected tables of one shape and at most {MOST_REPLIES} strategies of the follower")
+    total = sum(weights)
+    strategies = list(product(range(actions), repeat=types))
+    merged = [
+        np.stack([sum(w / total * table[t, :, s[t]] for t, w in enumerate(weights)) for s in strategies], axis=1)
+        for table in tables
+    ]
+    return optimal_mixed_commitment(merged[0].tolist(), merged[1].tolist())

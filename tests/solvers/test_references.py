@@ -1,0 +1,145 @@
+"""Pure equilibria against loops over the definition; bounds on commitments against random commitments (theory T9)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spverify.solvers.bounds import equilibrium_range
+from spverify.solvers.commitment import optimal_mixed_commitment
+from spverify.solvers.references import commitment_bound, optimal_bayesian_commitment, pure_equilibria
+from spverify.verify.errors import UsageError
+from spverify.verify.game import BayesianGame
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_pure_equilibria(data: Any, drawn_games: Any) -> None:
+    game = data.draw(drawn_games(max_profiles=60))
+    n = game.n_players
+    own = [game.prior.sum(axis=tuple(j for j in range(n) if j != i)) for i in range(n)]
+    each = []
+    for i, mask in enumerate(game.feasible):
+        rows = [np.flatnonzero(row).tolist() for row in mask]
+        each.append(list(product(*[row if p > 0 else row[:1] for row, p in zip(rows, own[i], strict=True)])))
+    wanted = {}
+    for profile in product(*each):
+        value, stable = 0.0, True
+        for i, mask in enumerate(game.feasible):
+            for t, a in np.argwhere(mask):
+                gain = 0.0
+                for types in np.ndindex(*game.type_shape):
+                    if types[i] == t:
+                        played = [s[k] for s, k in zip(profile, types, strict=True)]
+                        moved = list(played)
+                        moved[i] = a
+                        u = np.broadcast_to(game.payoffs[i], game.shape)
+                        gain += game.prior[types] * (u[(*types, *moved)] - u[(*types, *played)])
+                stable &= gain <= 1e-9
+        for types in np.ndindex(*game.type_shape):
+            played = [s[k] for s, k in zip(profile, types, strict=True)]
+            value += game.prior[types] * np.broadcast_to(game.leader, game.shape)[(*types, *played)]
+        if stable:
+            wanted[profile] = value
+    found = pure_equilibria(game)
+    keys = [tuple(tuple(s[k].tolist()) for s in found.strategies) for k in range(len(found.values))]
+    assert dict(zip(keys, map(float, found.values), strict=True)) == pytest.approx(wanted)
+    if wanted:
+        assert float(found.best) == pytest.approx(max(wanted.values()))
+        assert float(found.worst) == pytest.approx(min(wanted.values()))
+    else:
+        assert found.best is None and found.worst is None
+
+
+def test_too_many_profiles() -> None:
+    shape = (4, 4, 9, 9)
+    game = BayesianGame(np.ones((4, 4)) / 16, [np.zeros(shape)] * 2, leader=np.zeros(shape))
+    with pytest.raises(UsageError, match="pure strategy profiles"):
+        pure_equilibria(game)
+
+
+def leader_tables(seed: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shape = (2, 2, 3, 2, 2)
+    prior = rng.integers(1, 5, (2, 2)) / 1.0
+    prior /= prior.sum()
+    return prior, [rng.integers(0, 8, shape).astype(float) for _ in range(2)], rng.integers(0, 8, shape).astype(float)
+
+
+def test_no_commitment_beats_the_bounds() -> None:
+    """A leader who observes nothing draws an action; one who observes actions answers them by a rule."""
+    for seed in range(25):
+        prior, payoffs, leader = leader_tables(seed)
+        rng = np.random.default_rng(seed)
+        blind = commitment_bound(prior, payoffs, leader, observes="nothing")
+        assert blind.certificate is not None and blind.certificate.recheck().accepted
+        strategic = commitment_bound(prior, payoffs, leader, observes="nothing", equilibrium_set="sf")
+        seeing = commitment_bound(prior, payoffs, leader, observes="actions")
+        assert strategic.value <= blind.value + Fraction(1, 10**7)
+        assert blind.value <= seeing.value + Fraction(1, 10**7)
+        for _ in range(4):
+            x = rng.dirichlet(np.full(3, 0.4))
+            mixed = [np.einsum("stlab,l->stab", u, x) for u in (*payoffs, leader)]
+            game = BayesianGame(prior, mixed[:2], leader=mixed[2])
+            assert equilibrium_range(game, equilibrium_set="tc").max.inner <= blind.value + Fraction(1, 10**8)
+            assert equilibrium_range(game, equilibrium_set="sf").max.inner <= strategic.value + Fraction(1, 10**8)
+            rule = rng.integers(0, 3, (2, 2))
+            index = np.broadcast_to(rule, (2, 2, 1, 2, 2))
+            answered = [np.take_along_axis(u, index, axis=2)[:, :, 0] for u in (*payoffs, leader)]
+            game = BayesianGame(prior, answered[:2], leader=answered[2])
+            value = equilibrium_range(game, equilibrium_set="tc").max.inner
+            assert value <= seeing.value + Fraction(1, 10**8)
+
+
+def test_the_bound_for_a_blind_leader_is_false_for_a_seeing_one() -> None:
+    """The rule "0 after 0, else 1" makes the follower play 0; unseen, the threat must be carried out half the time."""
+    leader = np.array([[1.0, 0.0], [0.0, 0.0]])[None]  # leader's rows, follower's columns
+    follower = np.array([[0.0, 1.0], [0.0, -1.0]])[None]
+    assert commitment_bound(np.ones(1), [follower], leader, observes="nothing").value == Fraction(1, 2)
+    assert commitment_bound(np.ones(1), [follower], leader, observes="actions").value == 1
+
+
+def test_the_bound_is_above_the_optimal_commitment() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(10):
+        leader, follower = rng.integers(0, 9, (2, 3, 4)).astype(float)
+        bound = commitment_bound(np.ones(1), [follower[None]], leader[None], observes="nothing")
+        assert bound.value >= optimal_mixed_commitment(leader, follower).value
+
+
+def test_bayesian_commitment() -> None:
+    """Against a grid of mixtures; with one type it is the optimal mixed commitment."""
+    rng = np.random.default_rng(5)
+    for _ in range(5):
+        leader, follower = rng.integers(0, 9, (2, 2, 2, 3)).astype(float)
+        best = optimal_bayesian_commitment([1, 2], leader, follower)
+        assert best.proved
+        values = []
+        for x in np.linspace(0, 1, 2001):
+            mix = np.array([x, 1 - x])
+            value = 0.0
+            for t, weight in enumerate((1 / 3, 2 / 3)):
+                pays, gains = mix @ follower[t], mix @ leader[t]
+                value += weight * gains[pays >= pays.max() - 1e-12].max()
+            values.append(value)
+        assert max(values) <= float(best.value) + 1e-9
+        assert max(values) >= float(best.value) - 0.02
+        alone = optimal_bayesian_commitment([1], leader[:1], follower[:1])
+        assert alone.value == optimal_mixed_commitment(leader[0], follower[0]).value
+
+
+def test_bad_questions() -> None:
+    prior, payoffs, leader = leader_tables(0)
+    for options in ({"observes": "all"}, {"observes": "actions", "equilibrium_set": "sf"}):
+        with pytest.raises(UsageError):
+            commitment_bound(prior, payoffs, leader, **options)
+    with pytest.raises(UsageError):
+        commitment_bound(prior, payoffs[:1], leader, observes="nothing")
+    with pytest.raises(UsageError):
+        optimal_bayesian_commitment([1], leader[0], payoffs[0][0])
