@@ -163,7 +163,7 @@ class Generated:
 
     Attributes:
         solution: the last master's solution over `keys`; None if no feasible play was found in time.
-        keys: the pool, one row an identified column.
+        keys: the columns that the solution speaks of, one row each; without a solution, the pool.
         duals: row duals of the best bound seen, whether or not the search came to an end.
         bound: what they prove, as the oracle reckons in doubles.
         converged: whether bound and value met.
@@ -213,6 +213,7 @@ def generate(
     program = Program(bounds, np.ones(n_masses), price)
     program.add(columns_of(pool))
     solution: Solution | None = None
+    solved, highest = pool, -np.inf
     patience, first_done = SLOW_SIMPLEX if program.rows > INTERIOR_ROWS else np.inf, False
     try:
         while monotonic() < deadline:
@@ -235,7 +236,7 @@ def generate(
                 program.use_interior()
             first_done = True
             if price is None:
-                solution = current
+                solution, solved = current, pool
             new, bound = oracle(current.duals, program.interior)
             if bound < best_bound or not np.isfinite(best_bound):
                 best_bound, best_duals = bound, current.duals
@@ -246,7 +247,7 @@ def generate(
                 program.use_simplex(deadline - monotonic())
                 continue
             if price is None and best_bound - current.value <= GAP and not program.interior:
-                return Generated(solution, pool, best_duals, best_bound, True)
+                return Generated(solution, solved, best_duals, best_bound, True)
             if len(new):
                 new = _unseen(new, pool)
             if not len(new):
@@ -258,8 +259,11 @@ def generate(
                 price *= 16.0
                 program.reprice(price)
                 continue
-            if program.interior and price is None and len(pool) > KEPT * program.rows:
-                pool = pool[program.drop(KEPT * program.rows)]
+            if program.interior and price is None:
+                # never dropped while the value stands still: what comes and goes would come and go for ever
+                if current.value > highest + INTERIOR_GAP and len(pool) > KEPT * program.rows:
+                    pool = pool[program.drop(KEPT * program.rows)]
+                highest = max(highest, current.value)
             pool = np.concatenate([pool, new])
             if program.entries > entries:
                 break
@@ -267,8 +271,10 @@ def generate(
     except KeyboardInterrupt:
         if progress:
             progress("interrupted; going on with what is known")
-        return Generated(solution, pool, best_duals, best_bound, False, interrupted=True)
-    return Generated(solution, pool, best_duals, best_bound, False)
+        return Generated(
+            solution, pool if solution is None else solved, best_duals, best_bound, False, interrupted=True
+        )
+    return Generated(solution, pool if solution is None else solved, best_duals, best_bound, False)
 
 
 def _unseen(new: IntArray, pool: IntArray) -> IntArray:
