@@ -107,7 +107,10 @@ def train(
     leader_action: Annotated[
         str | None, typer.Option(help="pure, or mixture as the action.", show_default=False)
     ] = None,
-    mode: Annotated[str | None, typer.Option(help="How to train.", show_default=False)] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="ppo (default), structured, search, mappo, episode or basic.", show_default=False),
+    ] = None,
     set_param: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the setting.", show_default=False)
     ] = None,
@@ -115,6 +118,7 @@ def train(
     updates: Annotated[
         int | None, typer.Option(min=1, help="Followers' updates in one response phase.", show_default=False)
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Seeds trained side by side.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="A short training.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted training.")] = False,
     as_json: Json = False,
@@ -131,6 +135,7 @@ def train(
         out=out,
         quick=quick,
         resume=resume,
+        jobs=jobs,
         say=_say,
         **given,
     )
