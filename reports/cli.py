@@ -205,26 +205,36 @@ def bounds(
     game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz); - is standard input.")],
     objective: Annotated[
         str | None,
-        typer.Option(help="leader, welfare or player:I; the leader's value if the game has it.", show_default=False),
+        typer.Option(
+            help="leader, welfare, player:I or an array file (.json, .npy); the leader's value if the game has it.",
+            show_default=False,
+        ),
     ] = None,
     equilibrium_set: Annotated[
         str | None,
         typer.Option("--set", help="sf, ns or tc; sf where it closes in time, else ns.", show_default=False),
     ] = None,
     epsilon: Epsilon = "0",
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time budget.")] = 60.0,
+    curve: Annotated[
+        str | None, typer.Option(metavar="E,E,..", help="The range at these epsilons as well.", show_default=False)
+    ] = None,
+    seconds: Annotated[float, typer.Option("--time", "--seconds", min=0.1, help="Time budget, seconds.")] = 60.0,
+    memory: Annotated[
+        float | None, typer.Option(min=0.1, help="Memory budget of the linear programs, GiB.", show_default=False)
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A budget of 4 seconds.")] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Proved interval of an objective over all equilibria of a game, with certificates."""
     tolerance = _epsilon(epsilon)
+    points = [_epsilon(point, "--curve") for point in curve.split(",")] if curve else []
     if equilibrium_set not in (None, "sf", "ns", "tc"):
         raise UsageError(f"--set: expected sf, ns or tc, got {equilibrium_set!r}")
     from ..verify.formats import read_game
 
     the_game = read_game(game)
-    if objective is not None:
+    if objective is not None and not objective.endswith((".json", ".npy")):
         the_game.objective(objective)  # an unknown objective is refused before any solver is loaded
     from .command_bounds import bound_objective
 
@@ -234,6 +244,8 @@ def bounds(
         equilibrium_set=equilibrium_set,
         epsilon=tolerance,
         seconds=min(seconds, 4.0) if quick else seconds,
+        memory=memory,
+        curve=points,
         out=out,
         progress=_say if sys.stderr.isatty() else None,
     )
@@ -376,17 +388,17 @@ def show(
 # ------------------------------------------------------------------------------------------ shared
 
 
-def _epsilon(text: str) -> Any:
+def _epsilon(text: str, option: str = "--epsilon") -> Any:
     from ..verify.plain import parse_number
 
     try:
-        value = parse_number(text, "--epsilon")
+        value = parse_number(text, option)
     except SpverifyError as error:
         raise UsageError(str(error)) from None
     if value < 0:
-        raise UsageError(f"--epsilon: expected a number that is not negative, got {text}")
+        raise UsageError(f"{option}: expected a number that is not negative, got {text}")
     if _finite(value) is None:
-        raise UsageError(f"--epsilon: expected a number that a double can hold, got {text}")
+        raise UsageError(f"{option}: expected a number that a double can hold, got {text}")
     return value
 
 

@@ -137,7 +137,8 @@ def _log_sentence(document: Mapping[str, Any], epsilon: str) -> str:
 def bounds_text(document: Mapping[str, Any]) -> str:
     """The answer to `bounds`."""
     which, objective = document["set"], document["objective"]
-    subject = {"leader": "the leader's value", "welfare": "welfare"}.get(objective, f"the payoff of {objective}")
+    words = {"leader": "the leader's value", "welfare": "welfare", "custom": "the objective of the file"}
+    subject = words.get(objective, f"the payoff of {objective}")
     epsilon = show_exact(Fraction(document["epsilon_exact"]))
     word = "PROVED" if document["proved"] else "BOUNDS ONLY"
     low, high = Fraction(document["min"]["outer_exact"]), Fraction(document["max"]["outer_exact"])
@@ -156,11 +157,22 @@ def bounds_text(document: Mapping[str, Any]) -> str:
             gap = show(Fraction(side["inner_gap_exact"]), 3, "up")
             inner = show_exact(Fraction(side["inner_exact"]), 9)
             rows.append((f"{name}, reached", f"{inner}  (by a play with gap {gap}, exact)"))
+            if side["width"]:
+                rows.append((f"{name}, open", f"{show(Fraction(side['width']), 3, 'up')} between proved and reached"))
     rows.append(("method", document["method"]))
     rows.append(("time", f"{document['seconds']:.2f} s"))
     for side in (document["min"], document["max"]):
         rows += [("certificate", side[key]) for key in ("certificate", "inner_certificate") if side[key]]
-    return "\n".join([*lines, "", *facts(rows)])
+    lines += ["", *facts(rows)]
+    held = [(name, side["held_back_by"]) for name, side in (("least", document["min"]), ("most", document["max"]))]
+    if any(prices for _, prices in held):
+        lines += ["", "  What holds an end back"]
+        lines += facts([(name, price["sentence"]) for name, prices in held for price in prices[:2]])
+    if "curve" in document:
+        cells = [(p["epsilon_exact"], Fraction(p["min_exact"]), Fraction(p["max_exact"]), p) for p in document["curve"]]
+        body = [[e, show(a, 7, "down"), show(b, 7, "up"), "yes" if p["proved"] else "no"] for e, a, b, p in cells]
+        lines += ["", *table(["epsilon", "least", "most", "proved"], body, right=(1, 2))]
+    return "\n".join(lines)
 
 
 def recheck_text(document: Mapping[str, Any]) -> str:

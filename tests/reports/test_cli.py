@@ -107,6 +107,26 @@ def test_bounds_are_sound_outwards_and_their_certificates_hold(
         assert spverify("recheck", path).code == 0
 
 
+def test_bounds_along_a_curve_of_an_objective_from_a_file(spverify: Run, examples_dir: Path, tmp_path: Path) -> None:
+    array = tmp_path / "same-place.json"
+    array.write_text("[[[[1, 0], [0, 1]]]]")
+    game = examples_dir / "battle-of-the-sexes.game.json"
+    options = ["--objective", array, "--curve", "0,1/10,0.5", "--time", "20", "--memory", "4", "--json"]
+    found = spverify("bounds", game, *options, "--out", tmp_path)
+    assert found.code == 0
+    curve = found.document["curve"]
+    assert [point["epsilon_exact"] for point in curve] == ["0", "1/10", "1/2"]
+    assert curve[0]["min"] >= curve[1]["min"] >= curve[2]["min"]
+    assert found.document["closed"]
+    assert found.document["objective"] == "custom"
+    certificate = found.document["min"]["certificate"]
+    assert spverify("recheck", certificate).code == 0
+    assert spverify("recheck", certificate, "--fast").code == 0
+    refused = spverify("bounds", game, "--objective", tmp_path / "none.npy")
+    assert_refused(refused, "none.npy", "No such file")
+    assert_refused(spverify("bounds", game, "--curve", "0,-1"), "--curve", "not negative")
+
+
 def test_bounds_write_no_file_unless_asked(
     spverify: Run, examples_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
