@@ -50,7 +50,7 @@ def show(value: Number, digits: int = 6, direction: str = "nearest") -> str:
     rounded = context.divide(Decimal(exact.numerator), Decimal(exact.denominator))
     if rounded == 0:
         return "0"
-    if -5 <= rounded.adjusted() < 12:
+    if -4 <= rounded.adjusted() < 12:
         text = format(rounded, "f")
         return text.rstrip("0").rstrip(".") if "." in text else text
     mantissa, _, exponent = format(rounded.normalize(), "e").partition("e")

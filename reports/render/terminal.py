@@ -77,9 +77,9 @@ def _aside(statement: Document) -> RenderableType:
 
 
 def _readouts(document: Document) -> Table:
-    """Value and gap by horizon, one column a readout."""
+    """Value and gap by horizon (its factor, and updates in all), one column a readout; fits 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("value (gap) after", no_wrap=True)
+    table.add_column("value (gap)", no_wrap=True)
     trained = document["subject"]["readout"]
     for readout, name in _READOUTS.items():
         table.add_column(name + (" *" if readout == trained else ""), justify="right", no_wrap=True)
@@ -87,7 +87,7 @@ def _readouts(document: Document) -> Table:
     for factor in sorted({row["factor"] for row in rows}):
         own = {row["readout"]: row for row in rows if row["factor"] == factor}
         cells = [f"{show(own[r]['value'], 4)} ({show(own[r]['gap'], 2)})" for r in _READOUTS]
-        table.add_row(f"×{factor}: {own['argmax']['rounds']} updates", *cells)
+        table.add_row(f"×{factor}: {own['argmax']['rounds']}", *cells)
     return table
 
 
