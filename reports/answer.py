@@ -13,3 +13,8 @@ class Answer:
 
     document: dict[str, Any]
     files: tuple[Path, ...] = ()
+
+
+def is_file(objective: str) -> bool:
+    """Whether an objective is the name of an array file rather than one of the words."""
+    return objective.endswith((".npy", ".json"))

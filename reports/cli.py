@@ -232,9 +232,10 @@ def bounds(
     if equilibrium_set not in (None, "sf", "ns", "tc"):
         raise UsageError(f"--set: expected sf, ns or tc, got {equilibrium_set!r}")
     from ..verify.formats import read_game
+    from .answer import is_file
 
     the_game = read_game(game)
-    if objective is not None and not objective.endswith((".json", ".npy")):
+    if objective is not None and not is_file(objective):
         the_game.objective(objective)  # an unknown objective is refused before any solver is loaded
     from .command_bounds import bound_objective
 

@@ -20,7 +20,7 @@ from ..verify.errors import FormatError, UnreadableError
 from ..verify.formats import read_json
 from ..verify.game import BayesianGame
 from ..verify.plain import Tensor, number_text, parse_tensor
-from .answer import Answer
+from .answer import Answer, is_file
 from .numerals import outward
 
 
@@ -90,11 +90,6 @@ def bound_objective(
         document["curve"] = [_point(point) for point in points]
         document["seconds"] = round(monotonic() - start, 3)
     return Answer(document, tuple(files))
-
-
-def is_file(objective: str) -> bool:
-    """Whether an objective is the name of a file rather than one of the words."""
-    return objective.endswith((".npy", ".json"))
 
 
 def read_objective(path: str, game: BayesianGame) -> Tensor:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from . import fast_kernel
 from .errors import UsageError
 from .formats.atomic import write_atomic
-from .game import BayesianGame, FloatArray
+from .game import BayesianGame, FloatArray, tensor_of
 from .kernel import (
     Recheck,
     check_certificate,
@@ -78,7 +78,7 @@ def round_multipliers(
     largest = max((float(np.max(y, initial=0.0)) for y in multipliers), default=0.0)
     if not math.isfinite(largest):
         raise UsageError("expected finite multipliers")
-    unit = Fraction(1, grid) * (Fraction(2) ** math.frexp(largest)[1] if largest > 0 else 1)
+    unit = _unit(largest, grid)
     out = []
     for i, y in enumerate(multipliers):
         counts = game.feasible[i] & (game.marginal(i) > 0)[:, None]
@@ -92,9 +92,14 @@ def round_multipliers(
 def round_potentials(game: BayesianGame, potentials: Sequence[FloatArray], grid: int = MULTIPLIER_GRID) -> list[Tensor]:
     """Potentials on a grid relative to the largest of them; axes (types.., actions..), length 1 on the own action."""
     largest = max((float(np.abs(f).max(initial=0.0)) for f in potentials), default=0.0)
-    unit = Fraction(1, grid) * (Fraction(2) ** math.frexp(largest)[1] if largest > 0 else 1)
+    unit = _unit(largest, grid)
     scale = float(unit)
     return potential_tensors(game.plain, [[int(k) * unit for k in np.rint(f / scale).ravel()] for f in potentials])
+
+
+def _unit(largest: float, grid: int) -> Fraction:
+    """The step of a grid of ``grid`` points up to the power of two above ``largest``."""
+    return Fraction(1, grid) * (Fraction(2) ** math.frexp(largest)[1] if largest > 0 else 1)
 
 
 def _document(
@@ -204,6 +209,4 @@ def gap_certificate(game: BayesianGame, play: Play) -> Certificate:
 
 def exact_objective(values: npt.ArrayLike, game: BayesianGame) -> Tensor:
     """A custom objective array made exact; a double is itself."""
-    from .game import tensor_of
-
     return tensor_of(game.objective(values))
