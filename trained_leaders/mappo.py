@@ -170,9 +170,7 @@ class StepPPO:
         where = np.nonzero(asked)
         observation = torch.from_numpy(played.observations[where])
         action = torch.from_numpy(played.actions[where])
-        seen = torch.eye(len(self.setting.observations))[observation]
-        if hyper.critic_view == "full":
-            seen = torch.cat([torch.from_numpy(played.states[where]), seen], dim=1)
+        seen = self.seen(played, asked)
         with torch.no_grad():
             values = np.zeros(asked.shape)
             values[where] = self.critic(seen).double().numpy()
@@ -193,6 +191,13 @@ class StepPPO:
                 self.optimiser.zero_grad()
                 loss.backward()
                 self.optimiser.step()
+
+    def seen(self, played: Rollout, asked: NDArray[np.bool_]) -> Tensor:
+        """What the critic sees at the decisions of a mask (L, B), one row each."""
+        observation = torch.eye(len(self.setting.observations))[torch.from_numpy(played.observations[asked])]
+        if self.hyper.critic_view == "actor":
+            return observation
+        return torch.cat([torch.from_numpy(played.states[asked]), observation], dim=1)
 
     def _log_probabilities(self) -> Tensor:
         """Shape (n_obs, n_actions); the actor is evaluated once per observation, not once per step."""
