@@ -172,7 +172,7 @@ def claims(
 
 @app.command(rich_help_panel="Games and plays")
 def check(
-    game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz); - is standard input.")],
+    game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz, .nfg); - is standard input.")],
     play: Annotated[str, typer.Argument(help="A play file (.play.json, .npz), or a log (.csv, .parquet).")],
     epsilon: Epsilon = "0",
     level: Annotated[float, typer.Option(help="Confidence level of what a log says.")] = 0.95,
@@ -202,7 +202,7 @@ def check(
 
 @app.command(rich_help_panel="Games and plays")
 def bounds(
-    game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz); - is standard input.")],
+    game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz, .nfg); - is standard input.")],
     objective: Annotated[
         str | None,
         typer.Option(

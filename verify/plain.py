@@ -942,7 +942,11 @@ def _npy(data: bytes, where: str) -> NpzArray:
 
 
 def read_plain_game(path: str | Path) -> PlainGame:
-    """A game from ``*.game.json`` or ``.npz``, exactly, with the standard library alone."""
+    """A game from ``*.game.json``, ``.npz`` or Gambit's ``.nfg``, exactly, with the standard library alone."""
+    if str(path).endswith(".nfg"):
+        from .gambit import read_nfg
+
+        return read_nfg(path)
     try:
         if str(path).endswith(".npz"):
             return parse_game(npz_game_document(read_npz(path)))

@@ -1,4 +1,4 @@
-"""Readers and writers for games and plays: JSON, npz, and logs as CSV or Parquet (docs/formats.md).
+"""Readers and writers for games and plays: JSON, npz, Gambit's nfg, and logs as CSV or Parquet (docs/formats.md).
 
 Reading is strict and exact (`plain.py`, logs in `logs.py`); errors name the file and the field. Writing is atomic.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import PlayError, SpverifyError, UsageError
+from ..gambit import nfg_text
 from ..game import BayesianGame
 from ..plain import parse_json, parse_play, read_json, read_npz, read_plain_game
 from ..play import ConditionalPlay, PlanPlay, Play, PlayLog, SparsePlay, play_of
@@ -28,7 +29,7 @@ def dump_json(document: object) -> str:
 
 
 def read_game(path: str | Path) -> BayesianGame:
-    """A game from ``*.game.json`` (``-`` is standard input) or ``.npz``.
+    """A game from ``*.game.json`` (``-`` is standard input), ``.npz`` or Gambit's ``.nfg``.
 
     Raises:
         SpverifyError: naming file, field, what was expected and what was found.
@@ -37,7 +38,13 @@ def read_game(path: str | Path) -> BayesianGame:
 
 
 def write_game(game: BayesianGame, path: str | Path) -> None:
-    """Writes a game as JSON, or as ``.npz`` for big arrays; an ``.npz`` holds doubles and refuses what they cannot."""
+    """Writes a game as JSON, as ``.npz`` for big arrays, or as ``.nfg`` for Gambit; each reads back as the same game.
+
+    An ``.npz`` holds doubles and refuses what they cannot; an ``.nfg`` lists every profile of plans, up to a limit.
+    """
+    if str(path).endswith(".nfg"):
+        write_atomic(path, nfg_text(game.plain))
+        return
     if not str(path).endswith(".npz"):
         write_atomic(path, dump_json(game.to_document()))
         return
