@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..verify.errors import SettingError
 from ..verify.formats import write_atomic
 from .leader_file import FORMAT, VERSION, LeaderFile, check_document, parse_leader_bytes, read_leader
-from .settings import Setting, exact_rows, get_setting, rows_as_text, table_rows
+from .settings import World, exact_rows, get_world, rows_as_text, table_rows
 
 __all__ = ["LeaderFile", "read_leader", "save_leader_table", "write_leader"]
 
@@ -26,7 +26,7 @@ __all__ = ["LeaderFile", "read_leader", "save_leader_table", "write_leader"]
 def write_leader(
     path: str | Path,
     *,
-    setting: Setting,
+    setting: World,
     policy: Mapping[str, Any],
     tensors: Mapping[str, NDArray[Any]] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -64,7 +64,7 @@ def write_leader(
 
 def save_leader_table(
     path: str | Path,
-    setting: Setting | str,
+    setting: World | str,
     mechanism: Sequence[Any],
     *,
     parameters: Mapping[str, Any] | None = None,
@@ -88,7 +88,7 @@ def save_leader_table(
         ...     read_leader(pathlib.Path(folder) / "row0.pt").policy["rows"]
         [['1/4', '3/4', '0']]
     """
-    world = get_setting(setting, parameters) if isinstance(setting, str) else setting
+    world = get_world(setting, parameters) if isinstance(setting, str) else setting
     policy: dict[str, Any]
     if all(isinstance(entry, int | np.integer) for entry in mechanism):
         table_rows(world, [int(entry) for entry in mechanism])

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ..verify.play import ConditionalPlay
 from ..verify.regret import assess, interim_regrets, objective_value
+from .dynamic import Visits, dynamic_figures, score_dynamic
 from .hyper import Hyper
 from .pomdp import Episodes, StackelbergPOMDP
 from .responses import Hedge, expected_payoffs, horizon_steps, joint, one_hot, play_all_cells, robust_scores
-from .settings import ExactRows, Followers, Setting, exact_rows, rows_as_text, table_rows
+from .settings import DynamicSetting, ExactRows, Followers, Setting, World, exact_rows, rows_as_text, table_rows
 from .settings.codes import MessageCodes
 from .settings.prices import SequentialPrices
 
@@ -50,14 +51,14 @@ class Evaluation:
         }
 
 
-def rows_of(setting: Setting, table: NDArray[Any]) -> ExactRows:
+def rows_of(setting: World, table: NDArray[Any]) -> ExactRows:
     """The exact rows of a table in either form; mixtures must lie on a grid of at most 2^20 points."""
     if table.ndim == 1:
         return table_rows(setting, [int(action) for action in table])
     return exact_rows(setting, [[Fraction(float(p)).limit_denominator(2**20) for p in row] for row in table])
 
 
-def stated_policy(setting: Setting, table: NDArray[Any]) -> dict[str, Any]:
+def stated_policy(setting: World, table: NDArray[Any]) -> dict[str, Any]:
     """The part of a leader file's policy that states the mechanism."""
     if table.ndim == 1:
         return {"leader_action": "pure", "table": [int(action) for action in table]}
@@ -65,12 +66,21 @@ def stated_policy(setting: Setting, table: NDArray[Any]) -> dict[str, Any]:
 
 
 def score_tables(
-    setting: Setting, hyper: Hyper, tables: NDArray[Any], *, rng_seed: int, record: bool = False, runs: int = 1
-) -> tuple[NDArray[np.float64], Episodes]:
+    setting: Setting | DynamicSetting,
+    hyper: Hyper,
+    tables: NDArray[Any],
+    *,
+    rng_seed: int,
+    record: bool = False,
+    runs: int = 1,
+) -> tuple[NDArray[np.float64], Episodes | Visits]:
     """The objective of each table, shape (B,), and the episodes behind it.
 
     With several runs, shape (B, runs): each table meets the same random numbers.
     """
+    if isinstance(setting, DynamicSetting):
+        periods = sorted(hyper.updates * factor for factor in hyper.horizons)
+        return score_dynamic(setting, tables, readout=hyper.readout, periods=periods, rng_seed=rng_seed, runs=runs)
     basic = hyper.mode == "basic"
     env = StackelbergPOMDP(
         setting,
@@ -100,9 +110,12 @@ def score_tables(
 
 
 def evaluate_rows(
-    setting: Setting, table: NDArray[Any], followers: Followers, *, runs: int, rng_seed: int
+    setting: Setting | DynamicSetting, table: NDArray[Any], followers: Followers, *, runs: int, rng_seed: int
 ) -> Evaluation:
     """Value and gap of one table for the three readouts, measured by `verify.regret` on its tabulated game."""
+    if isinstance(setting, DynamicSetting):
+        value, gap = dynamic_figures(setting, table, periods=followers.updates, runs=runs, rng_seed=rng_seed)
+        return Evaluation(value, gap, followers.updates, runs, rng_seed)
     game = setting.tabulate(rows_of(setting, table))
     env = StackelbergPOMDP(setting, followers)
     episodes = env.run(np.repeat(table[None], runs, axis=0), rng_seed=rng_seed)
@@ -123,7 +136,7 @@ def evaluate_rows(
     return Evaluation(value, gap, followers.updates, runs, rng_seed)
 
 
-def limit_figures(setting: Setting, table: NDArray[Any], followers: Followers) -> dict[str, dict[str, str]]:
+def limit_figures(setting: World, table: NDArray[Any], followers: Followers) -> dict[str, dict[str, str]]:
     """How close a price mechanism's table is to optimal in the long run, exactly: a proof where value equals bound.
 
     Learners in exact expectation show which message each type settles on at 100 times the horizon. That code, with

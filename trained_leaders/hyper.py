@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..verify.errors import UsageError
+from .dynamic import BEST_REPLY, exact_replies
 from .responses import READOUTS
-from .settings import Followers, Setting
+from .settings import DynamicSetting, Followers, Setting
 
 REWARD_PLAYS = 32
 MODES = ("ppo", "episode", "basic", "search", "structured", "mappo")
@@ -26,7 +27,8 @@ class Hyper:
             codes ranked by a proven bound, tables that attain it, varied; "mappo", step-level PPO as in the paper.
         leader_action: "pure" or "mixture".
         objective: "robust", the least over horizons of value - gap_weight * gap; or "episode", the plain return.
-        readout: how the followers of the reward phase play: "argmax", "last" or "empirical".
+        readout: how the followers of the reward phase play: "argmax", "last" or "empirical"; in a dynamic setting
+            "argmax" (frozen Q-learners) or "best-reply" (an exact reply, ties against the leader).
         updates, epsilon, types, opponents: the followers (theory T7).
         horizons: multiples of `updates` that the robust objective looks at.
         settled: the robust objective also asks for the last mixed strategies at the longest horizon.
@@ -86,7 +88,7 @@ class Hyper:
             "mode": MODES,
             "leader_action": ("pure", "mixture"),
             "objective": ("robust", "episode"),
-            "readout": READOUTS,
+            "readout": (*READOUTS, BEST_REPLY),
             "phases": ("worst", "mean"),
             "critic_view": ("full", "actor"),
             "activation": ("relu", "tanh"),
@@ -111,11 +113,15 @@ class Hyper:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
-def default_hyper(setting: Setting, *, leader_action: str = "pure", mode: str = "ppo", quick: bool = False) -> Hyper:
+def default_hyper(
+    setting: Setting | DynamicSetting, *, leader_action: str = "pure", mode: str = "ppo", quick: bool = False
+) -> Hyper:
     """Defaults by the number of choices the leader has; `quick` trains about an eighth as long."""
     if leader_action not in setting.leader_actions:
         offer = " or ".join(setting.leader_actions)
         raise UsageError(f"{setting.name}: the leader's action must be {offer}, got {leader_action!r}")
+    if isinstance(setting, DynamicSetting):
+        return _dynamic_hyper(setting, mode=mode, quick=quick)
     follow = setting.followers
     hyper = Hyper(
         mode=mode,
@@ -141,3 +147,24 @@ def default_hyper(setting: Setting, *, leader_action: str = "pure", mode: str = 
     if quick:
         hyper = replace(hyper, iterations=max(10, hyper.iterations // 4), restarts=max(1, hyper.restarts // 2))
     return hyper
+
+
+def _dynamic_hyper(setting: DynamicSetting, *, mode: str, quick: bool) -> Hyper:
+    """Followers are Q-learners, so that one look at a table costs thousands of periods: batches are smaller."""
+    if mode not in ("ppo", "search"):
+        raise UsageError(f"{setting.name}: followers are Q-learners, train with mode ppo or search, got {mode!r}")
+    exact = exact_replies(setting.unfold([0] * len(setting.observations)))
+    hyper = Hyper(
+        mode=mode,
+        readout=BEST_REPLY if exact else "argmax",
+        updates=setting.periods,
+        horizons=(1,),
+        settled=False,
+        phases="mean",
+        critic=False,
+        iterations=40,
+        batch=64,
+        restarts=2,
+        elite=0.1,
+    )
+    return replace(hyper, iterations=10, batch=32, restarts=1) if quick else hyper

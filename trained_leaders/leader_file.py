@@ -344,10 +344,13 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "versions": dict, "horizon": int, "readout": str, "hyper": dict, "command": str, "status": str,
         "optimality": dict,
     },
-    "training.followers": {"updates": int, "epsilon": float, "types": str, "opponents": str},
+    "training.followers": {
+        "updates": int, "epsilon": float, "types": str, "opponents": str, "rule": str, "rate": float,
+        "discount": float, "exploration": float, "decay": float, "initial": str,
+    },
     "claims": {"value": dict, "gap": dict, "updates": int, "runs": int, "rng_seed": int},
-    "claims.value": {"empirical": float, "last": float, "argmax": float},
-    "claims.gap": {"empirical": float, "last": float, "argmax": float},
+    "claims.value": {"empirical": float, "last": float, "argmax": float, "best-reply": float},
+    "claims.gap": {"empirical": float, "last": float, "argmax": float, "best-reply": float},
 }  # fmt: skip
 _REQUIRED = {
     "": tuple(_FIELDS[""]),
@@ -377,7 +380,9 @@ def check_document(document: dict[str, Any], *, sha256: str, size: int) -> Leade
             if not fits:
                 raise LeaderFileError(f"expected {_word(expected)}, got {_word(type(value))}", field=here)
         for key in _REQUIRED.get(place, ()):
-            if key not in part and (part or place != "training.followers"):
+            # Followers may be left out; Q-learners have a rule of their own instead of a rate and feedback modes.
+            free = place == "training.followers" and (not part or ("rule" in part and key != "updates"))
+            if key not in part and not free:
                 raise LeaderFileError("a required field is missing", field=f"{place}.{key}".lstrip("."))
     _check_policy(document["policy"], document["tensors"])
     return LeaderFile(

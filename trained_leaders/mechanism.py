@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..verify.errors import LeaderFileError, SettingError
 from .leader_file import LeaderFile
-from .settings import ExactRows, Setting, exact_rows, table_rows
+from .settings import ExactRows, World, exact_rows, table_rows
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Mechanism:
     margin: float | None
 
 
-def stated_rows(leader: LeaderFile, setting: Setting) -> ExactRows:
+def stated_rows(leader: LeaderFile, setting: World) -> ExactRows:
     """The rows the file states, checked against the setting; raises `LeaderFileError`."""
     if leader.policy["leader_action"] not in setting.leader_actions:
         raise LeaderFileError(
@@ -60,7 +60,7 @@ def stated_rows(leader: LeaderFile, setting: Setting) -> ExactRows:
         raise LeaderFileError(error.message, field=place) from None
 
 
-def evaluate_mechanism(leader: LeaderFile, setting: Setting) -> Mechanism:
+def evaluate_mechanism(leader: LeaderFile, setting: World) -> Mechanism:
     """The stated rows, compared with what the network answers.
 
     Raises:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .evaluate import score_tables
 from .hyper import Hyper
-from .settings import Setting
+from .settings import DynamicSetting, Setting
 
 RUNS = 4
 
@@ -26,7 +26,7 @@ class CrossEntropySearch:
         hyper: `batch` tables an iteration, `elite` share kept, `smoothing` towards it, `floor` on probabilities.
     """
 
-    def __init__(self, setting: Setting, hyper: Hyper, seed: int, start: int) -> None:
+    def __init__(self, setting: Setting | DynamicSetting, hyper: Hyper, seed: int, start: int) -> None:
         self.setting, self.hyper = setting, hyper
         self._seed = (seed, start)
         self._rng = np.random.default_rng([seed, start])

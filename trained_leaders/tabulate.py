@@ -20,11 +20,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..verify.errors import LeaderFileError, SpverifyError, UnreadableError
+from ..verify.errors import LeaderFileError, SettingError, SpverifyError, UnreadableError
 from ..verify.game import BayesianGame
 from .leader_file import LeaderFile, read_leader
 from .mechanism import evaluate_mechanism
-from .settings import ExactRows, Setting, get_setting
+from .settings import DynamicSetting, ExactRows, Setting, get_setting, get_world
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Tabulation:
         training, claims: the trainer's record, unchecked.
         observations, actions: labels.
         rows: (n_obs, n_actions) exact probabilities.
-        game: the followers' game under `rows`.
+        tabulated: the followers' game under `rows`; None where play goes on (`dynamic_world`).
         network_agrees, network_difference, margin: see `mechanism.Mechanism`.
         commitment: facts that make the rows a commitment (inputs, deterministic, illegal mass, phase).
         seconds: time the child took.
@@ -55,12 +55,29 @@ class Tabulation:
     observations: tuple[str, ...]
     actions: tuple[str, ...]
     rows: ExactRows
-    game: BayesianGame = field(repr=False)
+    tabulated: BayesianGame | None = field(repr=False)
     network_agrees: bool
     network_difference: float
     margin: float | None
     commitment: dict[str, Any]
     seconds: float
+
+    @property
+    def game(self) -> BayesianGame:
+        """The followers' Bayesian game.
+
+        Raises:
+            SettingError: a dynamic setting has none.
+        """
+        if self.tabulated is None:
+            raise SettingError(f"{self.setting} is a dynamic setting: its followers' game is not one Bayesian game")
+        return self.tabulated
+
+    @property
+    def dynamic_world(self) -> DynamicSetting | None:
+        """The setting object of a leader whose play goes on; None for a one-shot setting."""
+        world = get_world(self.setting, self.parameters)
+        return world if isinstance(world, DynamicSetting) else None
 
     @property
     def world(self) -> Setting:
@@ -143,7 +160,7 @@ class Inspection:
 def tabulate_leader(leader: LeaderFile) -> dict[str, Any]:
     """What the child answers, as a JSON document; runs in the calling process, without limits."""
     try:
-        setting = get_setting(leader.setting, leader.parameters)
+        setting = get_world(leader.setting, leader.parameters)
     except SpverifyError as error:
         raise LeaderFileError(error.message, field="setting") from None
     mechanism = evaluate_mechanism(leader, setting)
@@ -161,7 +178,7 @@ def tabulate_leader(leader: LeaderFile) -> dict[str, Any]:
         "actions": list(setting.actions),
         # Rows are sparse: (observation, action, probability).
         "cells": [[o, a, str(p)] for o, row in enumerate(mechanism.rows) for a, p in enumerate(row) if p],
-        "game": setting.tabulate(mechanism.rows).to_document(),
+        "game": None if isinstance(setting, DynamicSetting) else setting.tabulate(mechanism.rows).to_document(),
         "network_agrees": mechanism.network_agrees,
         "network_difference": mechanism.difference,
         "margin": mechanism.margin,
@@ -181,13 +198,14 @@ def _from_answer(answer: Mapping[str, Any]) -> Tabulation:
     rows = [[Fraction(0)] * len(actions) for _ in observations]
     for o, a, p in answer["cells"]:
         rows[o][a] = Fraction(p)
+    game = answer["game"]
     plain = {k: v for k, v in answer.items() if k not in ("observations", "actions", "cells", "game")}
     return Tabulation(
         **plain,
         observations=observations,
         actions=actions,
         rows=tuple(tuple(row) for row in rows),
-        game=BayesianGame.from_document(answer["game"], source="tabulated game"),
+        tabulated=BayesianGame.from_document(game, source="tabulated game") if game is not None else None,
     )
 
 

@@ -12,7 +12,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -26,13 +26,14 @@ from torch import Tensor
 from ..verify.errors import FormatError, UsageError
 from ..verify.formats import write_atomic
 from .checkpoint import write_leader
+from .dynamic import Q_LEARNING
 from .evaluate import Evaluation, evaluate_rows, limit_figures, score_tables, stated_policy
 from .hyper import Hyper, default_hyper
 from .mappo import StepPPO
 from .policy import Actor, Critic, MixtureHead, PureHead
 from .pomdp import REWARD, StackelbergPOMDP
 from .search import CrossEntropySearch
-from .settings import Setting, get_setting
+from .settings import DynamicSetting, Setting, World, get_world
 from .structured import StructuredSearch
 
 CANDIDATES = 3  # sampled tables that are looked at again, each iteration
@@ -58,7 +59,7 @@ class TrainingResult:
         history: one record an iteration.
     """
 
-    setting: Setting
+    setting: Setting | DynamicSetting
     hyper: Hyper
     seed: int
     policy: dict[str, Any]
@@ -77,15 +78,15 @@ class TrainingResult:
     def training_record(self, command: str) -> dict[str, Any]:
         """The `training` part of a leader file."""
         follow = self.hyper.followers
+        followers: dict[str, Any] = asdict(follow)
+        rule = "multiplicative-weights"
+        if isinstance(self.setting, DynamicSetting):
+            rule = Q_LEARNING
+            followers = {"updates": follow.updates, "rule": rule, **asdict(self.setting.learner)}
         return {
-            "algorithm": "multiplicative-weights followers; " + ALGORITHMS.get(self.hyper.mode, "episode-level PPO"),
+            "algorithm": f"{rule} followers; " + ALGORITHMS.get(self.hyper.mode, "episode-level PPO"),
             "mode": self.hyper.mode,
-            "followers": {
-                "updates": follow.updates,
-                "epsilon": follow.epsilon,
-                "types": follow.types,
-                "opponents": follow.opponents,
-            },
+            "followers": followers,
             "seed": self.seed,
             "steps": self.iterations * self.hyper.batch,
             "seconds": round(self.seconds, 2),
@@ -123,15 +124,17 @@ class Learner(Protocol):
 class PolicyGradient:
     """One start of episode-level PPO."""
 
-    def __init__(self, setting: Setting, hyper: Hyper, seed: int, start: int) -> None:
+    def __init__(self, setting: Setting | DynamicSetting, hyper: Hyper, seed: int, start: int) -> None:
         self.setting, self.hyper = setting, hyper
         self._seeds = (seed, start)
         self._basic = hyper.mode == "basic"
-        self._env = StackelbergPOMDP(setting, hyper.followers, phase_visible=self._basic)
+        states = 1  # no critic looks at the insides of Q-learners
+        if not isinstance(setting, DynamicSetting):
+            states = StackelbergPOMDP(setting, hyper.followers, phase_visible=self._basic).state_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_mixed_seed(seed, start))
             self.actor = Actor(setting.legal, hyper.hidden, hyper.activation)
-            self.critic = Critic(self._env.state_size, max(hyper.hidden, default=32))
+            self.critic = Critic(states, max(hyper.hidden, default=32))
         mixture = hyper.leader_action == "mixture"
         self.head = MixtureHead(setting.legal, hyper.grid) if mixture else PureHead(setting.legal)
         parameters = [*self.actor.parameters(), *self.head.parameters(), *self.critic.parameters()]
@@ -236,7 +239,7 @@ class _Progress:
 
 
 def train(
-    setting: Setting,
+    setting: Setting | DynamicSetting,
     *,
     seed: int,
     hyper: Hyper,
@@ -291,7 +294,7 @@ def train(
 
 
 class _TrainingRun:
-    def __init__(self, setting: Setting, seed: int, hyper: Hyper) -> None:
+    def __init__(self, setting: Setting | DynamicSetting, seed: int, hyper: Hyper) -> None:
         self.setting, self.seed, self.hyper = setting, seed, hyper
         self.at = _Progress()
         self.learner = self._new_learner()
@@ -437,7 +440,7 @@ def _finite(score: float) -> float | None:
     return score if np.isfinite(score) else None
 
 
-def proven_bound(setting: Setting, hyper: Hyper) -> float:
+def proven_bound(setting: World, hyper: Hyper) -> float:
     """The least value no leader can exceed, by the setting's references, less `slack`; infinite if there is none.
 
     Training stops early at it; it is never used to choose between leaders.
@@ -512,7 +515,7 @@ def train_leader(
         SettingError: an unknown setting or parameter.
         UsageError: an unknown mode, parametrisation or hyper-parameter, no seeds or a repeated one.
     """
-    setting = get_setting(setting_name, parameters)
+    setting = get_world(setting_name, parameters)
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise UsageError(f"expected distinct seeds of at least 0, got {list(seeds)}")
     changes = dict(overrides or {})
@@ -557,7 +560,7 @@ class _SeedTask:
 
     def __call__(self, seed: int, path: Path, progress: Progress | None = None) -> tuple[dict[str, Any], float]:
         """Trains and writes; the document of the seed and the objective of what was deployed."""
-        setting = get_setting(self.setting_name, self.parameters)
+        setting = get_world(self.setting_name, self.parameters)
         result = train(
             setting,
             seed=seed,
@@ -628,11 +631,11 @@ def train_document(result: TrainingResult, path: str | Path) -> dict[str, Any]:
     }
 
 
-def _command(setting: Setting, hyper: Hyper, seed: int, quick: bool, changes: Mapping[str, Any]) -> str:
+def _command(setting: World, hyper: Hyper, seed: int, quick: bool, changes: Mapping[str, Any]) -> str:
     """The command that makes this leader again."""
     parts = ["spverify train", setting.name, f"--seed {seed}"]
     given = setting.parameters
-    default = get_setting(setting.name).parameters
+    default = get_world(setting.name).parameters
     parts += [f"--set-param {k}={_text(v)}" for k, v in given.items() if default.get(k) != v]
     if hyper.leader_action != "pure":
         parts.append(f"--leader-action {hyper.leader_action}")

@@ -1,16 +1,21 @@
 """The worlds leaders are trained in: one file each, numpy only."""
 
-from .registry import get_setting, list_settings
-from .setting import ExactRows, Followers, Outcome, Reference, Setting, exact_rows, rows_as_text, table_rows
+from .dynamic import DynamicSetting
+from .registry import get_setting, get_world, list_dynamic_settings, list_settings
+from .setting import ExactRows, Followers, Outcome, Reference, Setting, World, exact_rows, rows_as_text, table_rows
 
 __all__ = [
+    "DynamicSetting",
     "ExactRows",
     "Followers",
     "Outcome",
     "Reference",
     "Setting",
+    "World",
     "exact_rows",
     "get_setting",
+    "get_world",
+    "list_dynamic_settings",
     "list_settings",
     "rows_as_text",
     "table_rows",

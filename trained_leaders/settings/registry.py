@@ -7,22 +7,27 @@ from dataclasses import replace
 from difflib import get_close_matches
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ...verify.errors import SettingError
 from .allocation import SimpleAllocation
 from .design import MatrixDesign
+from .dynamic import DynamicSetting
 from .matrix import registered_matrix_games
+from .platform import platforms
 from .prices import SequentialPrices, correlated_buyers, example_buyers, uniform_grid
+from .repeated import coordination, repeated_games
 from .setting import Setting, reject_unknown
 
+World = TypeVar("World", Setting, DynamicSetting)
 
-def _plain(name: str, make: Callable[[], Setting], parameters: Mapping[str, Any]) -> Setting:
+
+def _plain(name: str, make: Callable[[], World], parameters: Mapping[str, Any]) -> World:
     reject_unknown(name, parameters, ())
     return make()
 
 
-def _same(game: Setting) -> Setting:
+def _same(game: World) -> World:
     return game
 
 
@@ -41,6 +46,16 @@ def _prices(name: str, make: Callable[[], SequentialPrices], parameters: Mapping
 def _design(name: str, parameters: Mapping[str, Any]) -> Setting:
     reject_unknown(name, parameters, ("bonuses",))
     return MatrixDesign(_numbers(name, "bonuses", parameters["bonuses"])) if parameters else MatrixDesign()
+
+
+def _coordination(name: str, parameters: Mapping[str, Any]) -> DynamicSetting:
+    reject_unknown(name, parameters, ("x",))
+    if "x" not in parameters:
+        return coordination()
+    numbers = _numbers(name, "x", parameters["x"] if isinstance(parameters["x"], str) else [parameters["x"]])
+    if len(numbers) != 1:
+        raise SettingError(f"setting {name!r}: x must be one number, got {parameters['x']!r}")
+    return coordination(numbers[0])
 
 
 def _numbers(name: str, key: str, given: Any) -> tuple[Fraction, ...]:
@@ -78,13 +93,26 @@ def _registry() -> dict[str, Callable[[Mapping[str, Any]], Setting]]:
     return makers
 
 
+def _dynamic() -> dict[str, Callable[[Mapping[str, Any]], DynamicSetting]]:
+    makers: dict[str, Callable[[Mapping[str, Any]], DynamicSetting]] = {}
+    for name, game in (platforms() | repeated_games()).items():
+        makers[name] = partial(_plain, name, partial(_same, game))
+    makers["repeated-coordination"] = partial(_coordination, "repeated-coordination")
+    return makers
+
+
 def list_settings() -> list[str]:
-    """Names of all settings that can be trained and tabulated."""
+    """Names of the one-shot settings, whose leaders are tabulated into a Bayesian game."""
     return list(_registry())
 
 
+def list_dynamic_settings() -> list[str]:
+    """Names of the settings whose play goes on."""
+    return list(_dynamic())
+
+
 def get_setting(name: str, parameters: Mapping[str, Any] | None = None) -> Setting:
-    """The setting of that name.
+    """The one-shot setting of that name.
 
     Args:
         name: one of `list_settings()`.
@@ -92,14 +120,31 @@ def get_setting(name: str, parameters: Mapping[str, Any] | None = None) -> Setti
             understood).
 
     Raises:
-        SettingError: an unknown name (the nearest one is offered) or a parameter the setting cannot have.
+        SettingError: an unknown name (the nearest one is offered), a dynamic setting, or a parameter the setting
+            cannot have.
 
     Example:
         >>> get_setting("mspm-pi").first_best
         Fraction(11, 25)
     """
-    registry = _registry()
+    world = get_world(name, parameters)
+    if isinstance(world, DynamicSetting):
+        raise SettingError(f"{name} is a dynamic setting: its followers' game is not one Bayesian game")
+    return world
+
+
+def get_world(name: str, parameters: Mapping[str, Any] | None = None) -> Setting | DynamicSetting:
+    """The setting of that name, one-shot or dynamic; otherwise as `get_setting`.
+
+    Example:
+        >>> get_world("repeated-coordination", {"x": "-5"}).parameters
+        {'x': '-5'}
+    """
+    registry, dynamic = _registry(), _dynamic()
+    given = dict(parameters or {})
+    if name in dynamic:
+        return dynamic[name](given)
     if name not in registry:
-        near = get_close_matches(str(name), registry, n=1, cutoff=0.0)
+        near = get_close_matches(str(name), [*registry, *dynamic], n=1, cutoff=0.0)
         raise SettingError(f"unknown setting {name!r}; the nearest is {near[0]!r}, `spverify settings` lists all")
-    return registry[name](dict(parameters or {}))
+    return registry[name](given)

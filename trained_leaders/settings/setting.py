@@ -58,7 +58,7 @@ class Reference:
         value: exact.
         text: one sentence saying what the value is.
         kind: "optimum" (attained by the best leader), "bound" (no leader exceeds it) or "baseline".
-        readouts: the readouts it speaks about; all three when empty.
+        readouts: the readouts it speaks about; all of them when empty.
         leader_actions: the parametrisations it speaks about; all when empty.
     """
 
@@ -91,27 +91,14 @@ class Outcome:
         return mask[:, :-1]
 
 
-@runtime_checkable
-class Setting(Protocol):
-    """A world for one leader and n followers.
-
-    `tables` in `play` is either integer, shape (B, n_obs), the leader's action at each observation, or, where
-    "mixture" is among `leader_actions`, float, shape (B, n_obs, n_actions): the committed mixture, whose
-    expectation is then what the plays are worth.
-    """
+class World(Protocol):
+    """What a leader and its file need to know of any setting, one-shot or dynamic."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def parameters(self) -> dict[str, Any]: ...
-
-    @property
-    def players(self) -> tuple[Player, ...]: ...
-
-    @property
-    def prior(self) -> NDArray[np.object_]:
-        """Joint prior over types, shape type_shape, `Fraction`s that sum to 1; may be correlated."""
 
     @property
     def observations(self) -> tuple[str, ...]:
@@ -130,7 +117,26 @@ class Setting(Protocol):
 
     @property
     def payoff_scale(self) -> float:
-        """Followers learn from payoffs divided by this."""
+        """The unit of payoffs: followers learn from payoffs divided by this, and gaps are judged against it."""
+
+    def references(self) -> list[Reference]: ...
+
+
+@runtime_checkable
+class Setting(World, Protocol):
+    """A one-shot world for one leader and n followers.
+
+    `tables` in `play` is either integer, shape (B, n_obs), the leader's action at each observation, or, where
+    "mixture" is among `leader_actions`, float, shape (B, n_obs, n_actions): the committed mixture, whose
+    expectation is then what the plays are worth.
+    """
+
+    @property
+    def players(self) -> tuple[Player, ...]: ...
+
+    @property
+    def prior(self) -> NDArray[np.object_]:
+        """Joint prior over types, shape type_shape, `Fraction`s that sum to 1; may be correlated."""
 
     @property
     def followers(self) -> Followers: ...
@@ -141,10 +147,8 @@ class Setting(Protocol):
     def tabulate(self, rows: Sequence[Sequence[Any]]) -> BayesianGame:
         """The followers' exact Bayesian game under rows of shape (n_obs, n_actions) (theory T1)."""
 
-    def references(self) -> list[Reference]: ...
 
-
-def exact_rows(setting: Setting, rows: Sequence[Sequence[Any]]) -> ExactRows:
+def exact_rows(setting: World, rows: Sequence[Sequence[Any]]) -> ExactRows:
     """The leader's rows as exact probabilities, checked.
 
     Integers, `Fraction`s and "p/q" strings are taken exactly; a row holding floats is put on the grid of
@@ -180,7 +184,7 @@ def exact_rows(setting: Setting, rows: Sequence[Sequence[Any]]) -> ExactRows:
     return tuple(exact)
 
 
-def table_rows(setting: Setting, table: Sequence[int]) -> ExactRows:
+def table_rows(setting: World, table: Sequence[int]) -> ExactRows:
     """One-hot rows of a deterministic table, shape (n_obs,) of action indices."""
     if len(table) != len(setting.observations):
         raise SettingError(f"{setting.name}: expected {len(setting.observations)} actions, one each, got {len(table)}")
