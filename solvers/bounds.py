@@ -29,14 +29,17 @@ from ..verify.kernel import SETS, check_certificate, exact_gap, objective_tensor
 from ..verify.plain import Tensor, parse_number
 from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay, exact
 from .arrays import Problem
-from .plans import best_profile
+from .branching import best_profile
 from .search import Pool, Proof, Proposal, search_cells, search_plans
 
-PROOF_NODES = 1_500_000
-"""Longest strategic-form search that a certificate may ask of the kernel."""
+PROOF_NODES = {False: 1_500_000, True: 40_000_000}
+"""Longest strategic-form search that a certificate may ask of the kernel, and of its fast twin."""
 
-NODE_SECONDS, CELL_SECONDS = 3e-6, 6e-8
-"""What a node of that search costs the kernel: this, and this for each cell of the tables it updates (measured)."""
+NODE_SECONDS = {False: (3e-6, 6e-8), True: (2e-7, 3e-9)}
+"""What a node of that search costs them: this, and this for each cell of the tables it updates (measured)."""
+
+SEARCH_SHARE = 0.5
+"""Of the time for the strategic form, what the search may take; the rest is for the proof."""
 
 NS_CELLS = 100_000
 """Up to here the non-signalling program is written down."""
@@ -245,7 +248,9 @@ def _side(
     found = Proposal()
     try:
         if which == "sf" and not alike:
-            found = search_plans(problem, deadline=deadline, pool=pool, progress=progress)
+            now = monotonic()
+            until = now + SEARCH_SHARE * (deadline - now)
+            found = search_plans(problem, deadline=until, pool=pool, progress=progress)
             if progress:
                 progress("the kernel replays the proof")
             if not court.strategic(found, deadline):
@@ -300,12 +305,13 @@ class Court:
     def __init__(self, problem: Problem, aim: str | Tensor, which: str) -> None:
         self.problem, self.game, self.which, self.aim = problem, problem.game, which, aim
         self.sense = "upper" if problem.sign > 0 else "lower"
+        self.fast = fast_kernel.big(problem.game.plain, strategies=which == "sf")
         self.accepted: list[Certificate] = []
 
     def _accepts(self, certificate: Certificate) -> bool:
         """The kernel's answer; the game is handed over as it is, which spares parsing the certificate's copy of it."""
         plain = self.game.plain
-        check = fast_kernel.check_certificate if fast_kernel.big(plain) else check_certificate
+        check = fast_kernel.check_certificate if self.fast else check_certificate
         return check({**certificate.document, "game": None}, plain).accepted
 
     def _try(self, proof: Proof) -> bool:
@@ -369,7 +375,7 @@ class Court:
         if proof.value is not None:
             limit = (problem.sign * float(proof.value) - problem.objective_low) / problem.objective_scale - paid
             return self._replays(c, limit + 1e-11, deadline) and self._try(Proof(rows, None, proof.value))
-        top = best_profile(c, self.game, limit=-np.inf, deadline=deadline, max_nodes=20 * PROOF_NODES)
+        top = best_profile(c, self.game, limit=-np.inf, deadline=deadline, max_nodes=20 * PROOF_NODES[False])
         # a claim further out has a shorter proof: the nearest that the kernel can follow, by bisection of the exponent
         fails, works = -10.0, 1.0
         if self._replays(c, top.bound + 10.0**fails, deadline):
@@ -386,9 +392,10 @@ class Court:
     def _replays(self, c: FloatArray, limit: float, deadline: float) -> bool:
         """Whether the kernel's search would end in time, found out by running through it in doubles."""
         types, actions = self.game.type_shape, self.game.action_shape
-        cells = max(math.prod(types) // t * (a + max(actions)) for t, a in zip(types, actions, strict=True))
-        affordable = max(deadline - monotonic(), 0.5) / (NODE_SECONDS + CELL_SECONDS * cells)
-        most = min(PROOF_NODES, int(affordable))
+        cells = max(math.prod(types) // t * max(actions) for t in types)
+        node, cell = NODE_SECONDS[self.fast]
+        affordable = max(deadline - monotonic(), 0.5) / (node + cell * cells)
+        most = min(PROOF_NODES[self.fast], int(affordable))
         return best_profile(c, self.game, limit=limit, max_nodes=most, improve=False).complete
 
     def _outward(self, scaled: float) -> Fraction:

@@ -23,8 +23,9 @@ from ..verify.plain import Tensor, tensor
 from ..verify.play import ConditionalPlay, PlanPlay, Play, PlayLog, exact
 from .arrays import Columns, IntArray, Problem
 from .bounds import equilibrium_range, parse_epsilon
+from .branching import best_profile
 from .linear import GAP, Program
-from .plans import alternate, best_profile, pack, plan_columns, random_profiles, unpack
+from .plans import alternate, pack, plan_columns, random_profiles, unpack
 from .polytope import CellProgram, cells_of, round_non_signalling
 from .search import rounded_cells
 

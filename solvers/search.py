@@ -18,8 +18,9 @@ from ..verify.game import FloatArray
 from ..verify.plain import grid_row, tensor
 from ..verify.play import ConditionalPlay, PlanPlay, Play, SparsePlay
 from .arrays import Columns, IntArray, Problem
+from .branching import best_profile
 from .linear import GAP, Program, Vertex, exact_vertex, generate
-from .plans import alternate, best_profile, plan_columns, random_profiles, unpack
+from .plans import alternate, plan_columns, random_profiles, unpack
 from .polytope import CellProgram, cells_of, round_non_signalling
 
 DIRECT_COLUMNS = 3_000

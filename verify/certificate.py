@@ -31,7 +31,7 @@ from .kernel import (
     potential_tensors,
     smallest_set,
 )
-from .plain import Tensor, number_text
+from .plain import Tensor, number_text, parse_game
 from .play import Play, exact
 
 MULTIPLIER_GRID = 1 << 30
@@ -57,11 +57,14 @@ class Certificate:
     def recheck(self, game: BayesianGame | None = None) -> Recheck:
         """The kernel's answer; ``game`` is needed where the document does not carry it.
 
-        On big games the kernel's fast twin answers.
+        On big games, and where strategies may have to be searched, the kernel's fast twin answers.
         """
-        plain = None if game is None else game.plain
-        check = fast_kernel.check_certificate if plain is not None and fast_kernel.big(plain) else check_certificate
-        return check(self.document, plain)
+        document, plain = self.document, None if game is None else game.plain
+        if plain is None and document["game"] is not None:
+            document, plain = {**document, "game": None}, parse_game(document["game"])
+        strategies = document["claim"]["kind"] in ("upper", "lower") and document["claim"]["set"] == "sf"
+        fast = plain is not None and fast_kernel.big(plain, strategies=strategies)
+        return (fast_kernel.check_certificate if fast else check_certificate)(document, plain)
 
     def write(self, path: str | Path) -> None:
         """Writes the document, atomically."""

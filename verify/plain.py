@@ -81,13 +81,18 @@ def number_text(value: Fraction) -> str:
 
 def number_json(value: Fraction) -> int | float | str:
     """The shortest JSON form that reads back as exactly this number."""
-    if value.denominator == 1 and abs(value.numerator) < 1 << 53:
-        return value.numerator
+    return _ratio_json(value.numerator, value.denominator)
+
+
+def _ratio_json(numerator: int, denominator: int) -> int | float | str:
+    if numerator % denominator == 0 and abs(numerator) < denominator << 53:
+        return numerator // denominator
     try:
-        nearest = float(value)
+        nearest = numerator / denominator
     except OverflowError:
-        return number_text(value)
-    return nearest if Fraction(nearest) == value else number_text(value)
+        return number_text(Fraction(numerator, denominator))
+    p, q = nearest.as_integer_ratio()
+    return nearest if p * denominator == q * numerator else number_text(Fraction(numerator, denominator))
 
 
 def _show(value: object) -> str:
@@ -286,7 +291,10 @@ class Tensor:
         flat = []
         for value in self.numerators:
             if value not in cache:
-                cache[value] = show(Fraction(value, self.denominator))
+                if show is number_json:
+                    cache[value] = _ratio_json(value, self.denominator)
+                else:
+                    cache[value] = show(Fraction(value, self.denominator))
             flat.append(cache[value])
         return nest(flat, self.shape)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from spverify.solvers.arrays import Problem
 from spverify.solvers.bounds import equilibrium_range
-from spverify.solvers.plans import alternate, best_profile, masked, profile_values, random_profiles
+from spverify.solvers.branching import best_profile
+from spverify.solvers.plans import alternate, masked, profile_values, random_profiles
 from spverify.solvers.polytope import round_non_signalling
 from spverify.verify.certificate import outer_certificate
 from spverify.verify.game import BayesianGame

@@ -1,6 +1,7 @@
 """The kernel's fast twin gives the same exact numbers; big games and sparse plays go through it."""
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -48,6 +49,48 @@ def test_equal_on_rational_games(data):
                 potentials=f,
             )
             assert one == two
+
+
+@given(data=st.data())
+@settings(max_examples=100)
+def test_the_strategic_search_draws_the_same_line(data):
+    """Where the readable kernel's answer changes, the twin's does, however long the numbers are (ties at the line)."""
+    game = data.draw(games(max_cells=100, max_actions=3, max_types=3))
+    power = data.draw(st.sampled_from([1, 1, 40]))
+    rows = []
+    for i in range(game.n_players):
+        for t, a in np.argwhere(game.feasible[i] & (game.marginal(i) > 0)[:, None]).tolist():
+            y = Fraction(data.draw(st.integers(0, 10**9)), data.draw(st.integers(1, 10**9)))
+            rows += [(i, t, a, y**power)] if y else []
+    sense = data.draw(st.sampled_from(["upper", "lower"]))
+    sign = 1 if sense == "upper" else -1
+    w = objective_tensor(game.plain, "leader")
+    table, denominator = kernel.bracket_table(game.plain, w, sign, rows)
+    chosen = {types: dict(row) for types, row in table.items()}
+    strategies = [list(product(*[np.flatnonzero(row).tolist() for row in mask])) for mask in game.feasible]
+    best = max(
+        sum(row[tuple(s[i][t] for i, t in enumerate(types))] for types, row in chosen.items())
+        for s in product(*strategies)
+    )
+    line = Fraction(best, denominator)
+    for beyond in (Fraction(0), Fraction(1, 10**6), Fraction(-1, 10**60), Fraction(-1, 10)):
+        proof = {"objective": w, "sense": sense, "epsilon": Fraction(0), "multipliers": rows}
+        for module in (kernel, fast_kernel):
+            holds, nodes = module.strategic_form_holds(game.plain, value=sign * (line + beyond), **proof)
+            assert holds == (beyond >= 0)
+            assert nodes >= 1
+
+
+def test_the_strategic_search_stops_at_its_node_limit():
+    rng = np.random.default_rng(0)
+    shape = (3, 3, 6, 6)
+    game = BayesianGame(np.full((3, 3), 1 / 9), [rng.random(shape) for _ in range(2)], leader=rng.random(shape))
+    proof = {"objective": objective_tensor(game.plain, "leader"), "sense": "upper", "epsilon": Fraction(0)}
+    for module in (kernel, fast_kernel):
+        holds, nodes = module.strategic_form_holds(
+            game.plain, value=Fraction(4, 5), multipliers=[(0, 0, 0, Fraction(1, 10))], max_nodes=4, **proof
+        )
+        assert not holds and nodes > 4
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9, 1e-300, 1e99, "mixed", "whole"])
