@@ -15,16 +15,20 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+from numpy import median
+
+from ..solvers.learners import LEARNERS, MODES
 from ..trained_leaders.settings import Setting, get_setting, list_settings
 from ..trained_leaders.settings.setting import table_rows
 from ..verify.errors import FormatError, SpverifyError, UnreadableError, UsageError
+from ..verify.game import BayesianGame
 from ..verify.plain import number_text, parse_number, read_bytes
 from ..verify.verdict import Evidence, Statement, Verdict, combine
 from .numerals import show
 from .statements import state
 
 SHIPPED = "paper:"
-MAX_ROUNDS, MAX_SEEDS = 100_000, 64
+MAX_ROUNDS, MAX_SEEDS, MAX_RUNS = 100_000, 64, 10_000
 RANGE_SECONDS = 30.0
 
 _COMMON = {"id", "text", "kind", "source", "version", "role", "value", "comparison", "tolerance"}
@@ -33,6 +37,11 @@ _KINDS: dict[str, tuple[set[str], set[str]]] = {
     "reference": ({"setting", "name"}, {"parameters"}),
     "commitment": ({"over"}, {"setting", "parameters", "leader", "follower"}),
     "leader": ({"setting", "readout"}, {"parameters", "table", "mixture", "updates", "rate", "seeds", "figure"}),
+    "reach": (
+        {"learner", "rounds", "epsilon"},
+        {"game", "setting", "parameters", "table", "mixture", "rate", "schedule", "types", "opponents", "runs"}
+        | {"payoff_scale", "level", "rng_seed"},
+    ),
     "updates": ({"actions", "rate", "target"}, set()),
     "range": ({"game", "side"}, {"objective", "set", "epsilon"}),
     "gap": ({"game", "play"}, set()),
@@ -156,14 +165,18 @@ def _check(claim: Any, where: str) -> None:
     required, optional = _KINDS[claim["kind"]]
     base = {"id", "text", "kind"} | ({"value"} if claim["kind"] != "other" else set())
     _fields(claim, where, base | required, (_COMMON - base) | optional)
-    for key in ("id", "text", *({"source", "version", "setting", "name", "reason", "game", "play"} & claim.keys())):
+    for key in (
+        "id",
+        "text",
+        *({"source", "version", "setting", "name", "reason", "game", "play", "learner"} & claim.keys()),
+    ):
         _text(claim, key, where)
     if not all(c.isalnum() or c in "-_." for c in claim["id"]):
         raise FormatError(f"expected letters, digits, - _ and ., got {claim['id']!r}", field=f"{where}.id")
-    for key in ("value", "tolerance", "rate", "target", "epsilon"):
+    for key in ("value", "tolerance", "rate", "target", "epsilon", "payoff_scale", "level"):
         if key in claim:
             number = parse_number(claim[key], f"{where}.{key}")
-            if key != "value" and (number < 0 or (key in ("rate", "target") and not number)):
+            if key != "value" and (number < 0 or (key not in ("tolerance", "epsilon") and not number)):
                 raise FormatError(f"expected a positive number, got {claim[key]}", field=f"{where}.{key}")
     for key, allowed in (
         ("comparison", tuple(_COMPARISONS)),
@@ -173,17 +186,39 @@ def _check(claim: Any, where: str) -> None:
         ("over", ("pure", "mixed")),
         ("side", ("min", "max")),
         ("set", ("sf", "ns", "tc")),
+        ("learner", tuple(LEARNERS)),
+        ("schedule", ("fixed", "tuned", "anytime")),
+        ("types", MODES),
+        ("opponents", MODES),
     ):
         if key in claim and claim[key] not in allowed:
             raise FormatError(f"expected {' or '.join(allowed)}, got {claim[key]!r}", field=f"{where}.{key}")
-    for key, most in (("updates", MAX_ROUNDS), ("seeds", MAX_SEEDS), ("actions", 10**9)):
+    for key, most in (
+        ("updates", MAX_ROUNDS), ("seeds", MAX_SEEDS), ("actions", 10**9), ("rounds", MAX_ROUNDS), ("runs", MAX_RUNS)
+    ):  # fmt: skip
         if key in claim and (type(claim[key]) is not int or not 1 <= claim[key] <= most):
             raise FormatError(f"expected a whole number from 1 to {most}, got {claim[key]!r}", field=f"{where}.{key}")
-    if claim["kind"] == "leader" and ("table" in claim) == ("mixture" in claim):
+    if claim["kind"] == "reach":
+        _check_reach(claim, where)
+    leads = claim["kind"] == "leader" or (claim["kind"] == "reach" and "setting" in claim)
+    if leads and ("table" in claim) == ("mixture" in claim):
         raise FormatError("expected a table of actions or a mixture, one of the two", field=where)
     tables = {"leader", "follower"} & claim.keys()
     if claim["kind"] == "commitment" and (len(tables) == 1 or ("setting" in claim) == bool(tables)):
         raise FormatError("expected a setting, or the payoff tables leader and follower", field=where)
+
+
+def _check_reach(claim: Mapping[str, Any], where: str) -> None:
+    if not 0 < parse_number(claim["value"]) <= 1:
+        raise FormatError(f"expected a probability above 0 and at most 1, got {claim['value']}", field=f"{where}.value")
+    if claim.get("comparison", "at least") != "at least" or "tolerance" in claim:
+        raise FormatError("a claim about reaching a gap is at least its value, without a tolerance", field=where)
+    if ("game" in claim) == ("setting" in claim) or ("game" in claim and {"table", "mixture"} & claim.keys()):
+        raise FormatError("expected a game, or a setting with a table or a mixture", field=where)
+    if "level" in claim and not parse_number(claim["level"]) < 1:
+        raise FormatError(f"expected a level between 0 and 1, got {claim['level']}", field=f"{where}.level")
+    if "rng_seed" in claim and (type(claim["rng_seed"]) is not int or claim["rng_seed"] < 0):
+        raise FormatError(f"expected a whole number from 0 on, got {claim['rng_seed']!r}", field=f"{where}.rng_seed")
 
 
 # ------------------------------------------------------------------------------------ recomputing
@@ -227,7 +262,7 @@ def _judge(claim: Mapping[str, Any], folder: Path) -> Statement:
             **details,
         )
     claimed, slack = parse_number(claim["value"]), parse_number(claim.get("tolerance", 0))
-    comparison = claim.get("comparison", "equals")
+    comparison = claim.get("comparison", "at least" if claim["kind"] == "reach" else "equals")
     above, below = found.value - claimed > slack, claimed - found.value > slack
     wrong = {"equals": above or below, "at least": below, "at most": above}[comparison]
     verdict: Verdict = "refuted" if wrong else "holds"
@@ -306,15 +341,11 @@ def _leader(claim: Mapping[str, Any], folder: Path) -> Found:
     from .replay import Followers, Replays
 
     setting = _world(claim)
-    if "table" in claim:
-        rows = table_rows(setting, [_action(setting, entry) for entry in _list(claim["table"], "table")])
-    else:
-        rows = tuple(tuple(row) for row in _matrix(claim["mixture"], "mixture"))
     own = setting.followers
     rate = float(parse_number(claim["rate"])) if "rate" in claim else own.epsilon
     followers = Followers(claim.get("updates", own.updates), rate, own.types, own.opponents)
     seeds = claim.get("seeds", 8)
-    replays = Replays(setting.tabulate(rows), followers, float(setting.payoff_scale), (1,), seeds, 0)
+    replays = Replays(_led(claim, setting), followers, float(setting.payoff_scale), (1,), seeds, 0)
     reading = replays.readings[1, claim["readout"]]
     figure = claim.get("figure", "value")
     value = reading.value if figure == "value" else reading.gap
@@ -323,6 +354,63 @@ def _leader(claim: Mapping[str, Any], folder: Path) -> Found:
     details = {"readout": claim["readout"], "gap": float(reading.gap), "leader_value": float(reading.value)}
     spread = [float(min(reading.values)), float(max(reading.values))]
     return Found(value, "exact", how, True, {**details, "values": spread, "updates": followers.updates, "seeds": seeds})
+
+
+def _led(claim: Mapping[str, Any], setting: Setting) -> BayesianGame:
+    """The followers' game under the claim's table or mixture."""
+    if "table" in claim:
+        return setting.tabulate(
+            table_rows(setting, [_action(setting, entry) for entry in _list(claim["table"], "table")])
+        )
+    return setting.tabulate(tuple(tuple(row) for row in _matrix(claim["mixture"], "mixture")))
+
+
+def _reach(claim: Mapping[str, Any], folder: Path) -> Found:
+    from ..solvers.learners import run_learners
+    from ..verify.convergence import check_reach
+    from ..verify.formats import read_game
+    from .command_replay import Question, game_scale, make_learner
+
+    if "game" in claim:
+        game = read_game(folder / claim["game"])
+        scale = game_scale(game)
+    else:
+        setting = _world(claim)
+        game, scale = _led(claim, setting), float(setting.payoff_scale)
+    scale = float(parse_number(claim["payoff_scale"])) if "payoff_scale" in claim else scale
+    rate = float(parse_number(claim["rate"])) if "rate" in claim else None
+    question = Question(learner=claim["learner"], rate=claim.get("schedule"), learning_rate=rate)
+    learner, rounds, epsilon = make_learner(question, scale), claim["rounds"], parse_number(claim["epsilon"])
+    run = run_learners(
+        game,
+        learner,
+        rounds,
+        seeds=claim.get("runs", 100),
+        types=claim.get("types", "sampled"),
+        opponents=claim.get("opponents", "sampled"),
+        rng_seed=claim.get("rng_seed", 0),
+        checkpoints=(rounds,),
+        keep=False,
+        threads=0,
+    )
+    gaps = [max(0.0, *(float(r.max()) for r in run.regrets_at(game, rounds, b))) for b in range(len(run.last[0]))]
+    found = check_reach(
+        gaps,
+        epsilon=float(epsilon),
+        rounds=rounds,
+        probability=float(parse_number(claim["value"])),
+        learner=learner.title,
+        level=float(parse_number(claim.get("level", "0.95"))),
+        scale=scale,
+    )
+    details = {"gap_median": float(median(gaps)), "gap_max": max(gaps), "game_sha256": game.sha256, **found.details}
+    share = Fraction(found.details["successes"], len(gaps))
+    low, high = found.details["chance_lower"], found.details["chance_upper"]
+    how = (
+        f"the share of {len(gaps)} independent runs of {learner.title} that reached it; by the exact binomial interval "
+        f"the chance is between {low:.4g} and {high:.4g} at confidence {found.details['level']:g}"
+    )
+    return Found(share, "statistical", how, found.verdict != "inconclusive", details)
 
 
 def _list(given: Any, field: str) -> list[Any]:
@@ -391,6 +479,7 @@ _RECOMPUTE: dict[str, Callable[[Mapping[str, Any], Path], Found]] = {
     "leader": _leader,
     "updates": _updates,
     "range": _range,
+    "reach": _reach,
     "gap": _gap,
     "other": _other,
 }

@@ -176,6 +176,15 @@ def check(
     play: Annotated[str, typer.Argument(help="A play file (.play.json, .npz), or a log (.csv, .parquet).")],
     epsilon: Epsilon = "0",
     level: Annotated[float, typer.Option(help="Confidence level of what a log says.")] = 0.95,
+    drift: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="You vouch that strategies moved by at most this between rounds of a log; then correlation refutes "
+            "independence.",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -188,7 +197,7 @@ def check(
 
     the_game = read_game(game)
     the_play = read_history(play, the_game) if is_long_log(play) else read_play(play, the_game)
-    answer = check_play(the_game, the_play, epsilon=tolerance, level=level, out=out)
+    answer = check_play(the_game, the_play, epsilon=tolerance, level=level, drift=drift, out=out)
     if out is not None and not answer.files:
         _say("a log certifies no play, so no certificate was written")
     if as_json:

@@ -76,7 +76,12 @@ def subject_game(subject: str) -> tuple[BayesianGame, float]:
         leader = inspect_leader(leader_path(subject))
         return leader.game, float(leader.world.payoff_scale)
     game = read_game(subject)
-    return game, max(game.payoff_range(i) for i in range(game.n_players)) or 1.0
+    return game, game_scale(game)
+
+
+def game_scale(game: BayesianGame) -> float:
+    """The payoff scale of a game that names none: the largest range of a player's payoff, 1 where all are constant."""
+    return max(game.payoff_range(i) for i in range(game.n_players)) or 1.0
 
 
 def make_learner(question: Question, scale: float) -> Learner:

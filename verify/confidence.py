@@ -60,7 +60,7 @@ def estimate_gap(game: BayesianGame, log: PlayLog | History, *, level: float = 0
     Source: theory T6; the exponential inequality is that of empirical-Bernstein confidence sequences (Howard, Ramdas,
     McAuliffe, Sekhon 2021, arXiv 1810.08240) with a fixed grid of lambdas, which allows means that drift.
     """
-    _check_level(level)
+    check_level(level)
     history = log if isinstance(log, History) else History.of(game, log)
     known = [game.feasible[i] & (game.marginal(i) > 0)[:, None] for i in range(game.n_players)]
     total = sum(int(rows.sum()) for rows in known)
@@ -93,7 +93,8 @@ def estimate_gap(game: BayesianGame, log: PlayLog | History, *, level: float = 0
     return GapInterval(level, lower, upper, tuple(lowers), tuple(uppers), tuple(visits))
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Raises a UsageError unless the level is between 0 and 1."""
     if not 0 < level < 1:
         raise UsageError(f"expected a confidence level between 0 and 1, got {level}")
 
@@ -184,7 +185,7 @@ def check_independence(
         UsageError: a level outside (0, 1), or a negative drift.
         PlayError: a log that does not fit the game.
     """
-    _check_level(level)
+    check_level(level)
     if not drift >= 0:
         raise UsageError(f"expected a drift that is not negative, got {drift}")
     history = log if isinstance(log, History) else History.of(game, log)

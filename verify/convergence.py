@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .confidence import check_level
 from .errors import UsageError
 from .game import BayesianGame, FloatArray, axis_letters
 from .verdict import Role, Statement, Verdict
@@ -147,7 +148,7 @@ def fit_rate(rounds: Sequence[int], gaps: npt.ArrayLike, *, level: float = 0.95)
         gaps: shape (runs, C), payoff units; runs must be independent.
         level: coverage of the interval: order statistics of the runs' slopes, by the binomial distribution.
     """
-    _check_level(level)
+    check_level(level)
     values, times = np.atleast_2d(np.asarray(gaps, dtype=float)), np.log(np.asarray(rounds, dtype=float))
     slopes = []
     for row in values:
@@ -225,11 +226,6 @@ def motion(strategies: Sequence[npt.ArrayLike], *, tolerance: float = 0.01) -> M
 # ------------------------------------------------------------------------------------------ claims
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise UsageError(f"expected a confidence level between 0 and 1, got {level}")
-
-
 def binomial_tail(k: int, n: int, p: float) -> float:
     """P(at most k successes in n independent trials of chance p)."""
     if k >= n or p <= 0:
@@ -252,7 +248,7 @@ def clopper_pearson(successes: int, runs: int, *, level: float = 0.95) -> tuple[
         >>> round(low, 4), high
         (0.6915, 1.0)
     """
-    _check_level(level)
+    check_level(level)
     if not 0 <= successes <= runs or runs < 1:
         raise UsageError(f"expected from 0 to {runs} successes in at least one run, got {successes}")
     alpha = (1 - level) / 2

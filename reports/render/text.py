@@ -97,6 +97,7 @@ def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
         rows.append(("gap behind the log", f"{text}  (statistical, confidence {show(c['level'])})"))
     if document["independence"]:
         rows += _independence_rows(document["independence"])
+        rows.append(("drift", _drift_sentence(document["drift"], names)))
     which = document["set"]
     rows.append(("kind of play", f"{document['play']}, {SET_NAMES[which]} ({which})"))
     for label, key in (("per-type sum", "per_type_sum"), ("ex-ante gain", "ex_ante")):
@@ -119,9 +120,23 @@ def _independence_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         text = f"refuted at confidence {show(found['level'])}: {found['signalling']}"
         rows.append(("independent action", text))
     if found["correlation"]:
-        text = f"{found['correlation']}; not independent, unless strategies moved in step between rounds"
+        unless = "" if found["drift"] is None else f" by more than {show(found['drift'])}"
+        text = f"{found['correlation']}; not independent, unless strategies moved in step between rounds{unless}"
         rows.append(("correlation", text))
     return rows
+
+
+def _drift_sentence(found: Mapping[str, Any], names: list[Any]) -> str:
+    if found["change"] is None:
+        return f"none shown at confidence {show(found['level'])} (a log never proves steady play)"
+    at = found["change"]
+    player = names[at["player"]]
+    return (
+        f'play changed, at confidence {show(found["level"])}: {player.name} of type "{player.types[at["type"]]}" '
+        f'played "{player.actions[at["action"]]}" in {at["frequency_before"]:.1%} of its visits in rounds 1 to '
+        f"{at['before'][1]}, in {at['frequency_after']:.1%} in rounds {at['after'][0] + 1} to {at['after'][1]}; the "
+        "gap is that of the average over rounds, and says nothing about later ones"
+    )
 
 
 def _log_sentence(document: Mapping[str, Any], epsilon: str) -> str:

@@ -104,8 +104,48 @@ def test_games_and_plays_lie_beside_the_file(tmp_path: Path, repo_root: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("claim", "verdict", "share"),
+    [
+        ('value = 0.9\nlearner = "mw"\nepsilon = 3', "holds", 1.0),  # larger than any regret
+        ('value = 0.9\nlearner = "rm+"\nepsilon = 3\nruns = 5', "inconclusive", 1.0),
+        ('value = 0.5\nlearner = "exp3"\nepsilon = "1/1000000"\nschedule = "tuned"', "refuted", 0.0),
+        ('value = 0.5\nlearner = "fp"\nepsilon = 3\ntypes = "expected"\nlevel = 0.9', "holds", 1.0),
+    ],
+)
+def test_claims_of_reaching_a_gap(tmp_path: Path, repo_root: Path, claim: str, verdict: str, share: float) -> None:
+    name = "battle-of-the-sexes.game.json"
+    (tmp_path / name).write_bytes((repo_root / "examples" / name).read_bytes())
+    found = judge(tmp_path, f'kind = "reach"\nrounds = 50\n{claim}\ngame = "{name}"')
+    assert (found.verdict, found.measured, found.evidence) == (verdict, share, "statistical")
+    assert found.details["chance_lower"] <= share <= found.details["chance_upper"]
+
+
+def test_claims_of_reaching_a_gap_under_a_leader(tmp_path: Path) -> None:
+    world = 'kind = "reach"\nsetting = "maintain"\ntable = ["row 1"]\nrounds = 2000\nlearner = "mw"\nvalue = 0.9'
+    assert judge(tmp_path, f"{world}\nepsilon = 1.5").verdict == "holds"
+    assert judge(tmp_path, f"{world}\nepsilon = 0.001").verdict == "refuted"
+
+
+@pytest.mark.parametrize(
     ("claim", "words"),
     [
+        *(
+            (f'id = "a"\ntext = "t"\nkind = "reach"\nrounds = {fields}', words)
+            for fields, words in (
+                ('9\nlearner = "mv"\nepsilon = 1\nvalue = 1\ngame = "g"', r"claim\[0\].learner: .*ftpl"),
+                ('9\nlearner = "mw"\nepsilon = 1\nvalue = 2\ngame = "g"', r"claim\[0\].value: .*at most 1"),
+                ('0\nlearner = "mw"\nepsilon = 1\nvalue = 1\ngame = "g"', r"claim\[0\].rounds"),
+                ('9\nlearner = "mw"\nepsilon = 1\nvalue = 1', "a game, or a setting"),
+                ('9\nlearner = "mw"\nepsilon = 1\nvalue = 1\nsetting = "maintain"', "a table of actions or"),
+                ('9\nlearner = "mw"\nepsilon = 1\nvalue = 1\ngame = "g"\ntolerance = 1', "without a tolerance"),
+                ('9\nlearner = "mw"\nepsilon = 1\nvalue = 1\ngame = "g"\nlevel = 1', "level"),
+                ('9\nlearner = "mw"\nepsilon = 1\nvalue = 1\ngame = "g"\nrng_seed = -1', "rng_seed"),
+                (
+                    '9\nlearner = "rm"\nepsilon = 1\nvalue = 1\nschedule = "tuned"\nsetting = "maintain"\ntable = [0]',
+                    "no learning rate",
+                ),
+            )
+        ),
         ('id = "a"\ntext = "t"\nkind = "guess"', r"claim\[0\].kind"),
         ('id = "a"\ntext = "t"\nkind = "reference"\nsetting = "escape"\nvalue = 1', r"claim\[0\].name.*missing"),
         ('id = "a"\ntext = "t"\nkind = "other"\nreason = "r"\nvalu = 1', r"claim\[0\].valu.*did you mean value"),

@@ -13,6 +13,7 @@ import pytest
 from spverify.reports.command_replay import checkpoints
 from spverify.solvers.learners import LEARNERS
 from spverify.verify.formats import logs
+from spverify.verify.play import PlayLog
 
 from .conftest import Outcome
 
@@ -131,6 +132,25 @@ def test_a_common_lottery_in_a_log_is_told(spverify: Run, examples_dir: Path, tm
         assert (found["correlation"] is not None) == (sign == "correlation")
         assert found["verdict"] == "inconclusive" and found["signalling"] is None
     assert "not independent" in spverify("check", game, tmp_path / "lottery.csv").out
+    vouched = spverify("check", game, tmp_path / "lottery.csv", "--drift", "0.001", "--json").document["independence"]
+    assert vouched["verdict"] == "refuted" and vouched["drift"] == 0.001
+    assert spverify("check", game, tmp_path / "lottery.csv", "--drift", "-1").code == 2
+
+
+def test_a_log_whose_play_drifted_is_told_so(spverify: Run, examples_dir: Path, tmp_path: Path) -> None:
+    game = examples_dir / "diagonal-prior.game.json"
+    rng = np.random.default_rng(0)
+    types = rng.integers(0, 2, 1024)
+    actions = rng.integers(0, 2, (1024, 2))
+    changed = np.where(np.arange(1024)[:, None] < 512, actions, 0)
+    for name, played, verdict in (("steady", actions, "inconclusive"), ("changed", changed, "refuted")):
+        path = tmp_path / f"{name}.csv"
+        logs.write_log(PlayLog(np.stack([types, types], axis=1), played), path)
+        found = spverify("check", game, path, "--level", "0.999", "--json").document["drift"]
+        assert found["verdict"] == verdict and (found["change"] is None) == (verdict == "inconclusive")
+    assert found["change"]["before"] == [0, 512] and found["change"]["after"] == [512, 1024]
+    text = spverify("check", game, path).out
+    assert "play changed" in text and max(map(len, text.splitlines())) <= 80
 
 
 def test_long_logs_are_counted_not_kept(spverify: Run, examples_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
