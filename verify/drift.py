@@ -78,7 +78,7 @@ def check_drift(game: BayesianGame, log: PlayLog | History, *, level: float = 0.
         >>> game = BayesianGame([1], [[[0, 1]]])
         >>> found = check_drift(game, PlayLog([[0]] * 64, [[0]] * 32 + [[1]] * 32))
         >>> found.verdict, found.change.after, found.change.frequency_after
-        ('refuted', (32, 64), 1.0)
+        ('refuted', (32, 64), 0.0)
     """
     check_level(level)
     history = log if isinstance(log, History) else History.of(game, log)
