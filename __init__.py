@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .reports.audit import audit_leader
     from .solvers.bounds import equilibrium_range
     from .trained_leaders.checkpoint import save_leader_table
+    from .trained_leaders.foreign import save_leader
     from .verify.certificate import Certificate
     from .verify.errors import SpverifyError
     from .verify.formats import read_game, read_play, write_game, write_play
@@ -41,6 +42,7 @@ __all__ = [
     "equilibrium_range",
     "read_game",
     "read_play",
+    "save_leader",
     "save_leader_table",
     "write_game",
     "write_play",
@@ -62,6 +64,7 @@ _HOME = {
     "equilibrium_range": ".solvers.bounds",
     "read_game": ".verify.formats",
     "read_play": ".verify.formats",
+    "save_leader": ".trained_leaders.foreign",
     "save_leader_table": ".trained_leaders.checkpoint",
     "write_game": ".verify.formats",
     "write_play": ".verify.formats",

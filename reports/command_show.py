@@ -70,6 +70,7 @@ def show_document(leader: str) -> dict[str, Any]:
             "kind": found.policy_kind,
             "leader_action": found.leader_action,
             "network_agrees_with_table": found.network_agrees,
+            "origin": found.commitment["origin"],
         },
         "players": [{"name": p.name, "types": list(p.types), "actions": list(p.actions)} for p in found.game.players],
         "mechanism": mechanism_table(found),

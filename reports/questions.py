@@ -21,7 +21,7 @@ from ..trained_leaders.settings.matrix import MatrixGame
 from ..verify.certificate import Certificate, attained_certificate, gap_certificate
 from ..verify.plain import number_text
 from ..verify.regret import assess
-from ..verify.verdict import Statement
+from ..verify.verdict import Statement, Verdict
 from .audit import Progress
 from .numerals import outward, show
 from .replay import READOUTS, Reading, RegretCurve, Replays
@@ -70,10 +70,17 @@ def ask_file(subject: Subject) -> list[Statement]:
 
 
 def ask_commitment(subject: Subject) -> list[Statement]:
-    """Is the leader a commitment: a function of what it observes, and nothing else?"""
+    """Is the leader a commitment: a function of what it observes, and nothing else?
+
+    A table or a network on the one-hot observation cannot be anything else. Of a policy trained elsewhere, whose file
+    holds no weights, it is known only by perturbation, from the record made when it was saved.
+    """
     leader, facts = subject.leader, subject.leader.commitment
     blind = not facts["sees_phase"] and facts["n_inputs"] == facts["n_observations"] == len(leader.observations)
-    network = leader.policy_kind == "network"
+    network, origin = leader.policy_kind == "network", facts["origin"]
+    probes = _probes_document(origin)
+    if origin is not None and not network:
+        return [_commitment_by_perturbation(subject, origin, probes)]
     agreed = "and its network answers as the stated table does at every one of them" if network else ""
     return [
         state(
@@ -87,10 +94,70 @@ def ask_commitment(subject: Subject) -> list[Statement]:
             evidence="float" if network else "exact",
             why="A leader that saw the phase of training or the followers' thoughts would be no commitment, and its "
             "figures would not carry over. One differing entry between network and table would refute this.",
+            established="by structure",
             inputs=facts["inputs"],
             margin=leader.margin,
+            source=origin["source"] if origin else None,
+            probes=probes,
         )
     ]
+
+
+def _probes_document(origin: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    keys = ("name", "evaluations", "changed", "difference")
+    return [dict(zip(keys, probe, strict=True)) for probe in origin["probes"]] if origin else []
+
+
+PROBE_WORDS = {
+    "repeat": "asked again",
+    "order": "asked in another order",
+    "single": "asked one by one",
+    "outside": "given noise beside the observation",
+    "mode": "in training mode",
+}
+
+NEEDED_PROBES = ("repeat", "order", "single")
+
+
+def _commitment_by_perturbation(subject: Subject, origin: Mapping[str, Any], probes: list[dict[str, Any]]) -> Statement:
+    """The verdict over the recorded perturbations: only the switch to training mode may be left undecided."""
+    changed = {probe["name"]: probe["changed"] for probe in probes if probe["changed"]}
+    missing = [PROBE_WORDS[name] for name in NEEDED_PROBES if name not in {probe["name"] for probe in probes}]
+    asked = [probe for probe in probes if probe["name"] != "mode"]
+    evaluations = sum(probe["evaluations"] for probe in asked)
+    share = 1 - 0.05 ** (1 / evaluations) if evaluations else 1.0
+    verdict: Verdict = "holds"
+    if changed.keys() - {"mode"}:
+        verdict = "refuted"
+    elif changed or missing:
+        verdict = "inconclusive"
+    if changed:
+        found = "; ".join(f"{PROBE_WORDS[name]}, {count} answers changed" for name, count in changed.items())
+    elif missing:
+        found = f"it was not {', '.join(missing)}, so this is open"
+    else:
+        found = f"none of {evaluations} answers changed, {', '.join(PROBE_WORDS[p['name']] for p in probes)}"
+    return state(
+        "commitment",
+        "required",
+        f"What the leader does depends only on which of its {len(subject.leader.observations)} observations it sees: "
+        f"the file holds the answers of {origin['source']}, not its weights; {found}.",
+        verdict,
+        measured=sum(changed.values()),
+        threshold=0.0,
+        evidence="statistical",
+        why="The table audited here is a commitment; whether the policy that will be deployed is one was tried when it "
+        "was saved, and this audit reads that record. At 95% confidence a policy that answered at random in more than "
+        f"{show(100 * share, 3)}% of evaluations would have shown it; one that waits for its moment would not. A file "
+        "with the weights of a plain network is checked by structure instead.",
+        established="by perturbation",
+        source=origin["source"],
+        encoding=origin.get("encoding"),
+        illegal=origin.get("illegal"),
+        confidence=0.95,
+        evaluations=evaluations,
+        probes=probes,
+    )
 
 
 def ask_tabulation(subject: Subject) -> list[Statement]:

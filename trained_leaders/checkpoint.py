@@ -20,7 +20,7 @@ from ..verify.formats import write_atomic
 from .leader_file import FORMAT, VERSION, LeaderFile, check_document, parse_leader_bytes, read_leader
 from .settings import World, exact_rows, get_world, rows_as_text, table_rows
 
-__all__ = ["LeaderFile", "read_leader", "save_leader_table", "write_leader"]
+__all__ = ["LeaderFile", "read_leader", "save_leader_table", "table_policy", "write_leader"]
 
 
 def write_leader(
@@ -89,13 +89,19 @@ def save_leader_table(
         [['1/4', '3/4', '0']]
     """
     world = get_world(setting, parameters) if isinstance(setting, str) else setting
-    policy: dict[str, Any]
+    write_leader(path, setting=world, policy=table_policy(world, mechanism), training=training, claims=claims)
+
+
+def table_policy(setting: World, mechanism: Sequence[Any]) -> dict[str, Any]:
+    """The policy of a leader file that is a table: action indices, or rows of probabilities, one an observation.
+
+    Raises:
+        SettingError: a mechanism that does not fit the setting.
+    """
     if all(isinstance(entry, int | np.integer) for entry in mechanism):
-        table_rows(world, [int(entry) for entry in mechanism])
-        policy = {"kind": "table", "leader_action": "pure", "table": [int(entry) for entry in mechanism]}
-    else:
-        if "mixture" not in world.leader_actions:
-            raise SettingError(f"{world.name}: this leader commits to pure actions, not to mixtures")
-        rows = exact_rows(world, mechanism)
-        policy = {"kind": "table", "leader_action": "mixture", "rows": rows_as_text(rows)}
-    write_leader(path, setting=world, policy=policy, training=training, claims=claims)
+        table_rows(setting, [int(entry) for entry in mechanism])
+        return {"kind": "table", "leader_action": "pure", "table": [int(entry) for entry in mechanism]}
+    if "mixture" not in setting.leader_actions:
+        raise SettingError(f"{setting.name}: this leader commits to pure actions, not to mixtures")
+    rows = exact_rows(setting, mechanism)
+    return {"kind": "table", "leader_action": "mixture", "rows": rows_as_text(rows)}

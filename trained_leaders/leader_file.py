@@ -33,6 +33,8 @@ MAX_MEMBERS = 128
 MAX_PICKLE_BYTES = 2**20
 MAX_VALUES = 200_000
 MAX_DEPTH = 16
+MAX_HIDDEN, MAX_WIDTH = 4, 1024
+PROBES = ("repeat", "order", "single", "outside", "mode")
 
 _OPCODES = frozenset(
     """
@@ -135,6 +137,11 @@ def _members(data: bytes) -> dict[str, bytes]:
         raise LeaderFileError(f"the zip archive is truncated or damaged ({error})") from error
     if not 0 < len(entries) <= MAX_MEMBERS:
         raise LeaderFileError(f"the zip archive has {len(entries)} members; at most {MAX_MEMBERS} are allowed")
+    if {"data", "policy.pth"} <= {entry.filename for entry in entries}:
+        raise LeaderFileError(
+            "this is a Stable-Baselines3 archive, which holds pickled objects and is never opened; export its policy "
+            "with spverify.save_leader (docs/leaders-from-elsewhere.md)"
+        )
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED:
             raise LeaderFileError(f"member {entry.filename!r} is compressed; only stored members are allowed")
@@ -337,8 +344,9 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "setting": {"name": str, "parameters": dict},
     "policy": {
         "kind": str, "leader_action": str, "table": list, "rows": list, "hidden": list, "activation": str,
-        "grid": int,
+        "grid": int, "origin": dict,
     },
+    "policy.origin": {"source": str, "encoding": str, "illegal": str, "probes": list},
     "training": {
         "algorithm": str, "mode": str, "followers": dict, "seed": int, "steps": int, "seconds": float,
         "versions": dict, "horizon": int, "readout": str, "hyper": dict, "command": str, "status": str,
@@ -407,6 +415,8 @@ def _check_policy(policy: dict[str, Any], tensors: dict[str, Any]) -> None:
     wanted, other = ("table", "rows") if policy["leader_action"] == "pure" else ("rows", "table")
     if wanted not in policy or other in policy:
         raise LeaderFileError(f"a {policy['leader_action']} leader must have 'policy.{wanted}' only", field="policy")
+    if "origin" in policy:
+        _check_origin(policy["origin"])
     network_fields = {"hidden", "activation"} | ({"grid"} if policy["leader_action"] == "mixture" else set())
     given = set(policy) & {"hidden", "activation", "grid"}
     if given != (network_fields if policy["kind"] == "network" else set()):
@@ -419,12 +429,41 @@ def _check_policy(policy: dict[str, Any], tensors: dict[str, Any]) -> None:
             raise LeaderFileError("a table policy has no tensors", field="tensors")
         return
     hidden = policy["hidden"]
-    if len(hidden) > 4 or any(type(width) is not int or not 1 <= width <= 1024 for width in hidden):
-        raise LeaderFileError(f"expected at most 4 widths of 1..1024, got {hidden}", field="policy.hidden")
+    if len(hidden) > MAX_HIDDEN or any(type(width) is not int or not 1 <= width <= MAX_WIDTH for width in hidden):
+        raise LeaderFileError(
+            f"expected at most {MAX_HIDDEN} widths of 1..{MAX_WIDTH}, got {hidden}", field="policy.hidden"
+        )
     if policy["activation"] not in ("relu", "tanh"):
         raise LeaderFileError(f"expected 'relu' or 'tanh', got {policy['activation']!r}", field="policy.activation")
     if policy["leader_action"] == "mixture" and not 1 <= policy["grid"] <= 2**30:
         raise LeaderFileError(f"expected 1..2^30, got {policy['grid']}", field="policy.grid")
+
+
+def _check_origin(origin: dict[str, Any]) -> None:
+    """Where a policy came from, and what perturbing it showed: name, evaluations, answers changed, difference."""
+    for key in ("source", "probes"):
+        if key not in origin:
+            raise LeaderFileError("a required field is missing", field=f"policy.origin.{key}")
+    for key in ("source", "encoding", "illegal"):
+        said = origin.get(key, "")
+        if len(said) > 200 or not said.isprintable():
+            raise LeaderFileError("expected at most 200 printable characters", field=f"policy.origin.{key}")
+    names = []
+    for k, probe in enumerate(origin["probes"]):
+        fits = (
+            type(probe) is list
+            and [type(entry) for entry in probe] == [str, int, int, float]
+            and probe[0] in PROBES
+            and 0 <= probe[2] <= probe[1] > 0
+            and probe[3] >= 0
+        )
+        if not fits or probe[0] in names:
+            raise LeaderFileError(
+                f"expected [name, evaluations, changed, difference], each name of {', '.join(PROBES)} once, "
+                f"got {str(probe)[:60]}",
+                field=f"policy.origin.probes[{k}]",
+            )
+        names.append(probe[0])
 
 
 def _word(kind: Any) -> str:

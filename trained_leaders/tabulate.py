@@ -189,6 +189,7 @@ def tabulate_leader(leader: LeaderFile) -> dict[str, Any]:
             "deterministic": deterministic,
             "sees_phase": False,
             "illegal_mass": 0,
+            "origin": leader.policy.get("origin"),
         },
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,11 @@ PRICES = [14, 0, 10, 15, 0, 10, 3, 0, 10, 3, 6, 16]
 """A table for mspm-pi: action 10 k + j offers buyer k the j-th price; asked with both, with 0, with 1 left."""
 
 TRAINING = {"followers": FOLLOWERS, "horizon": 100, "readout": "argmax"}
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,9 @@ import pytest
 
 from spverify.reports.claims import judge_claims, read_claims
 
-from .conftest import Outcome
+from .conftest import Outcome, blocks
 
 Run = Callable[..., Outcome]
-
-
-def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def test_commands_of_the_report_page(
