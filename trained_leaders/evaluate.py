@@ -23,6 +23,8 @@ from .settings import DynamicSetting, ExactRows, Followers, Setting, World, exac
 from .settings.codes import MessageCodes
 from .settings.prices import SequentialPrices
 
+CHECK = 256  # response phases of the check that a table must pass to be kept
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -95,7 +97,18 @@ def score_tables(
     returns, gaps = (x.reshape(len(tables), runs) for x in (episodes.returns, episodes.gaps))
     if hyper.objective == "episode":
         return (returns if runs > 1 else returns[:, 0]), episodes
-    lasting = robust_scores(
+    scores = np.minimum(returns - hyper.gap_weight * gaps, lasting_scores(setting, hyper, tables)[:, None])
+    return (scores if runs > 1 else scores[:, 0]), episodes
+
+
+def lasting_scores(setting: Setting | DynamicSetting, hyper: Hyper, tables: NDArray[Any]) -> NDArray[np.float64]:
+    """The robust objective to learners in exact expectation, shape (B,): no table's objective is above it.
+
+    Infinite for the plain return and for Q-learners, which this says nothing about.
+    """
+    if hyper.objective != "robust" or isinstance(setting, DynamicSetting):
+        return np.full(len(tables), np.inf)
+    return robust_scores(
         play_all_cells(setting, tables),
         updates=hyper.updates,
         epsilon=hyper.epsilon,
@@ -105,8 +118,35 @@ def score_tables(
         gap_weight=hyper.gap_weight,
         settled=hyper.settled,
     )
-    scores = np.minimum(returns - hyper.gap_weight * gaps, lasting[:, None])
-    return (scores if runs > 1 else scores[:, 0]), episodes
+
+
+def checked_scores(
+    setting: Setting | DynamicSetting, hyper: Hyper, tables: NDArray[Any], seed: int, runs: int = CHECK
+) -> NDArray[np.float64]:
+    """The objective that tables are chosen by, over response phases that training does not draw from, shape (B,).
+
+    Robust training asks for the least over these phases, so that no run of followers is left out, unless told to take
+    their mean.
+    """
+    committed = np.repeat(tables[:, None], 2, axis=1) if hyper.mode == "basic" else tables
+    scores, _ = score_tables(setting, hyper, committed, rng_seed=selection_seed(seed), runs=runs)
+    worst = hyper.objective == "robust" and hyper.phases == "worst"
+    return scores.min(axis=1) if worst else scores.mean(axis=1)
+
+
+def selection_seed(seed: int) -> int:
+    """The seed of the response phases that tables are chosen by."""
+    return 2_000_000 + seed
+
+
+def evaluation_seed(seed: int) -> int:
+    """The seed of the response phases behind reported figures: neither training nor choosing draws from it."""
+    return 1_000_000 + seed
+
+
+def mixed_seed(*parts: int) -> int:
+    """A seed for each tuple of whole numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(2))
 
 
 def evaluate_rows(

@@ -12,7 +12,16 @@ from .responses import READOUTS
 from .settings import DynamicSetting, Followers, Setting
 
 REWARD_PLAYS = 32
-MODES = ("ppo", "episode", "basic", "search", "structured", "mappo")
+MODES = ("ppo", "episode", "basic", "mappo", "unrolled", "search", "structured", "enumerate")
+TABLE_MODES = ("search", "structured", "enumerate")  # they look for one pure table
+# What can be left out or added in step-level training (theory T8), and the paper's choice.
+ABLATIONS: dict[str, Any] = {
+    "critic_view": "full",
+    "response_steps": True,
+    "phase_visible": False,
+    "followers_start": "reset",
+    "response_rewards": False,
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,8 @@ class Hyper:
             of the episode, as in the paper (it may rely on ties and on followers who have not converged); "basic",
             the paper's ablation that hides the response phase from the learner (it becomes myopic); "search",
             cross-entropy search over tables, without a network; "structured", for sequential prices with messages:
-            codes ranked by a proven bound, tables that attain it, varied; "mappo", step-level PPO as in the paper.
+            codes ranked by a proven bound, tables that attain it, varied; "mappo", step-level PPO as in the paper;
+            "unrolled", gradient through the expected response; "enumerate", every table where they are few.
         leader_action: "pure" or "mixture".
         objective: "robust", the least over horizons of value - gap_weight * gap; or "episode", the plain return.
         readout: how the followers of the reward phase play: "argmax", "last" or "empirical"; in a dynamic setting
@@ -43,10 +53,16 @@ class Hyper:
         critic_view: in mode "mappo", what the critic sees: "full" (followers' strategies, types, actions, phase) or
             "actor" (the observation only, plain PPO).
         response_steps: in mode "mappo", whether decisions of the response phase are learned from (theory T8).
+        phase_visible: in mode "mappo", whether the actor sees the phase: it then commits to nothing, and what it does
+            while it is paid is what is stored.
+        followers_start: in mode "mappo", "reset" (followers begin every outer episode undecided) or "carried" (they
+            go on from the episode before).
+        response_rewards: in mode "mappo", whether the plays of the response phase pay like those of the reward phase.
         trace: in mode "mappo", the lambda of generalised advantages.
         grid: mixtures are committed to in multiples of 1 / grid.
         elite, smoothing, floor: cross-entropy search.
         evaluation_runs: response phases behind each reported figure.
+        device: in mode "unrolled", "cpu" or "cuda": where the population's responses are computed.
     """
 
     mode: str = "ppo"
@@ -76,12 +92,16 @@ class Hyper:
     critic: bool = True
     critic_view: str = "full"
     response_steps: bool = True
+    phase_visible: bool = False
+    followers_start: str = "reset"
+    response_rewards: bool = False
     trace: float = 0.95
     grid: int = 1000
     elite: float = 0.05
     smoothing: float = 0.7
     floor: float = 0.01
     evaluation_runs: int = 16
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         choices: dict[str, Sequence[str]] = {
@@ -91,6 +111,8 @@ class Hyper:
             "readout": (*READOUTS, BEST_REPLY),
             "phases": ("worst", "mean"),
             "critic_view": ("full", "actor"),
+            "followers_start": ("reset", "carried"),
+            "device": ("cpu", "cuda"),
             "activation": ("relu", "tanh"),
         }
         for field, allowed in choices.items():
@@ -101,8 +123,20 @@ class Hyper:
                 raise UsageError(f"{field} must be at least 1, got {getattr(self, field)}")
         if self.mode == "mappo" and (self.reward_plays < 1 or self.readout == "empirical" or self.types != "sampled"):
             raise UsageError("mode 'mappo' needs reward plays, sampled types and the readout argmax or last")
-        if self.mode in ("search", "structured") and self.leader_action != "pure":
+        if self.mode in TABLE_MODES and self.leader_action != "pure":
             raise UsageError(f"mode {self.mode!r} looks for pure tables; train mixtures with mode 'ppo'")
+        for field, plain in ABLATIONS.items():
+            if self.mode != "mappo" and getattr(self, field) != plain:
+                raise UsageError(f"{field} is a matter of mode 'mappo', and mode {self.mode!r} has no such choice")
+        if self.device != "cpu" and self.mode != "unrolled":
+            raise UsageError(
+                f"mode {self.mode!r} has nothing for a GPU to do; device {self.device!r} is for 'unrolled'"
+            )
+
+    @property
+    def commits(self) -> bool:
+        """Whether the leader does the same while followers learn and while it is paid."""
+        return self.mode != "basic" and not self.phase_visible
 
     @property
     def followers(self) -> Followers:
@@ -142,6 +176,10 @@ def default_hyper(
         hyper = replace(hyper, iterations=100, batch=32, restarts=2, lr=0.01, minibatch=4096, entropy=0.01)
     if mode == "structured":
         hyper = replace(hyper, iterations=20, batch=96, restarts=1, phases="mean", slack=0.001)
+    if mode == "unrolled":
+        hyper = replace(hyper, iterations=60, batch=32, restarts=2, lr=0.1)
+    if mode == "enumerate":
+        return _to_the_end(hyper)
     if mode in ("basic", "episode"):
         hyper = replace(hyper, objective="episode", restarts=1)
     if quick:
@@ -149,10 +187,17 @@ def default_hyper(
     return hyper
 
 
+def _to_the_end(hyper: Hyper) -> Hyper:
+    """An enumeration ends by itself, and half of one proves nothing, quick or not."""
+    return replace(hyper, iterations=2**31, batch=2048, restarts=1)
+
+
 def _dynamic_hyper(setting: DynamicSetting, *, mode: str, quick: bool) -> Hyper:
     """Followers are Q-learners, so that one look at a table costs thousands of periods: batches are smaller."""
-    if mode not in ("ppo", "search"):
-        raise UsageError(f"{setting.name}: followers are Q-learners, train with mode ppo or search, got {mode!r}")
+    if mode not in ("ppo", "search", "enumerate"):
+        raise UsageError(
+            f"{setting.name}: followers are Q-learners, train with mode ppo, search or enumerate, got {mode!r}"
+        )
     exact = exact_replies(setting.unfold([0] * len(setting.observations)))
     hyper = Hyper(
         mode=mode,
@@ -167,4 +212,6 @@ def _dynamic_hyper(setting: DynamicSetting, *, mode: str, quick: bool) -> Hyper:
         restarts=2,
         elite=0.1,
     )
+    if mode == "enumerate":
+        return _to_the_end(hyper)
     return replace(hyper, iterations=10, batch=32, restarts=1) if quick else hyper

@@ -350,7 +350,7 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "training": {
         "algorithm": str, "mode": str, "followers": dict, "seed": int, "steps": int, "seconds": float,
         "versions": dict, "horizon": int, "readout": str, "hyper": dict, "command": str, "status": str,
-        "optimality": dict,
+        "optimality": dict, "enumerated": int,
     },
     "training.followers": {
         "updates": int, "epsilon": float, "types": str, "opponents": str, "rule": str, "rate": float,

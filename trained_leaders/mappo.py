@@ -23,7 +23,7 @@ from .evaluate import score_tables
 from .hyper import Hyper
 from .mechanism import softmax
 from .policy import Actor, Critic, MixtureHead, PureHead
-from .pomdp import REWARD
+from .pomdp import RESPONSE, REWARD
 from .responses import Hedge, one_hot
 from .settings import Setting
 
@@ -40,7 +40,7 @@ class Rollout:
         phases: shape (L,).
         rewards: shape (L, B), payoff divided by the setting's scale.
         states: what the full critic sees besides the observation, shape (L, B, ...).
-        returns: sum of rewards, shape (B,).
+        returns: what the reward phase paid, shape (B,).
     """
 
     observations: NDArray[np.int64]
@@ -51,7 +51,7 @@ class Rollout:
 
     @property
     def returns(self) -> Floats:
-        return self.rewards.sum(axis=0)
+        return self.rewards[self.phases == REWARD].sum(axis=0)
 
 
 class StepPPO:
@@ -62,18 +62,20 @@ class StepPPO:
         self._rng = np.random.default_rng([seed, start])
         self.type_shape = tuple(len(p.types) for p in setting.players)
         self.action_shape = tuple(len(p.actions) for p in setting.players)
-        n_obs = len(setting.observations)
         own = sum(t * a for t, a in zip(self.type_shape, self.action_shape, strict=True))
         self._state_size = 2 + own + sum(self.type_shape) + sum(self.action_shape)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self._rng.integers(2**62)))
-            self.actor = Actor(setting.legal, hyper.hidden, hyper.activation)
-            seen = n_obs + (self._state_size if hyper.critic_view == "full" else 0)
+            # Where the phase is seen, an observation in the reward phase is another one.
+            self._legal = np.tile(setting.legal, (2 if hyper.phase_visible else 1, 1))
+            self.actor = Actor(self._legal, hyper.hidden, hyper.activation)
+            seen = len(self._legal) + (self._state_size if hyper.critic_view == "full" else 0)
             self.critic = Critic(seen, max(hyper.hidden, default=32))
-        self._choices = PureHead(setting.legal)
+        self._choices = PureHead(self._legal)
+        self._carried: Hedge | None = None
         # Fresh draws at every step are a mixture to the followers; a pure leader commits to the likeliest actions.
         mixture = hyper.leader_action == "mixture"
-        self.head = MixtureHead(setting.legal, hyper.grid) if mixture else self._choices
+        self.head = MixtureHead(self._legal, hyper.grid) if mixture else self._choices
         self.optimiser = torch.optim.Adam([*self.actor.parameters(), *self.critic.parameters()], lr=hyper.lr)
         prior = setting.prior.astype(float).ravel()
         self._cumulative, self._last_cell = np.cumsum(prior), int(np.flatnonzero(prior)[-1])
@@ -83,12 +85,11 @@ class StepPPO:
     def rollout(self) -> Rollout:
         """B outer episodes with the present policy: E rounds of learning, then R plays that pay."""
         hyper, setting, size = self.hyper, self.setting, self.hyper.batch
-        with torch.no_grad():
-            probabilities = softmax(self.actor().double().numpy(), setting.legal)
-        acting = np.cumsum(probabilities, axis=1)
-        learners = Hedge(size, self.type_shape, self.action_shape, epsilon=hyper.epsilon, scale=setting.payoff_scale)
+        learning, earning = self._acting()
+        learners = self._learners()
         rows: list[tuple[NDArray[Any], ...]] = []
         n, plays = len(self.type_shape), hyper.reward_plays
+        weight = np.full(size, 1 / (plays * setting.payoff_scale))
         for t in range(hyper.updates):
             types = self._draw_types(size)
             strategies = learners.strategies()
@@ -99,7 +100,10 @@ class StepPPO:
                 for own in range(self.action_shape[i]):
                     instead = actions.copy()
                     instead[:, i] = own
-                    paid[:, own] = self._play(rows, acting, types, instead, strategies, (0, t / hyper.updates), 0)[:, i]
+                    # Of the plays that followers learn from, the one that happened is the first follower's own.
+                    pays = weight * (actions[:, 0] == own) if i == 0 and hyper.response_rewards else np.zeros(size)
+                    clock = (RESPONSE, t / hyper.updates)
+                    paid[:, own] = self._play(rows, learning, types, instead, strategies, clock, pays)[:, i]
                 learners.learn_at(i, types[:, i], paid)
         frozen = learners.strategies()
         if hyper.readout == "argmax":
@@ -108,9 +112,29 @@ class StepPPO:
             types = self._draw_types(size)
             mixed = [frozen[i][np.arange(size), types[:, i]] for i in range(n)]
             actions = np.stack([_pick(np.cumsum(m, axis=1), self._rng) for m in mixed], axis=1)
-            self._play(rows, acting, types, actions, frozen, (1, t / plays), 1 / (plays * setting.payoff_scale))
+            self._play(rows, earning, types, actions, frozen, (REWARD, t / plays), weight)
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         return Rollout(*columns)
+
+    def _acting(self) -> tuple[Floats, Floats]:
+        """Cumulative probabilities of the actor in the two phases, the same ones unless it sees the phase."""
+        with torch.no_grad():
+            probabilities = softmax(self.actor().double().numpy(), self._legal)
+        n_obs = len(self.setting.observations)
+        cumulative = np.cumsum(probabilities, axis=1)
+        return cumulative[:n_obs], cumulative[-n_obs:]
+
+    def _learners(self) -> Hedge:
+        """Followers who begin undecided, or those of the episode before."""
+        if self._carried is not None:
+            return self._carried
+        hyper = self.hyper
+        learners = Hedge(
+            hyper.batch, self.type_shape, self.action_shape, epsilon=hyper.epsilon, scale=self.setting.payoff_scale
+        )
+        if hyper.followers_start == "carried":
+            self._carried = learners
+        return learners
 
     def _play(
         self,
@@ -119,8 +143,8 @@ class StepPPO:
         types: NDArray[np.int64],
         actions: NDArray[np.int64],
         strategies: list[Floats],
-        clock: tuple[float, float],
-        weight: float,
+        clock: tuple[int, float],
+        weight: Floats,
     ) -> Floats:
         """One play in each episode, written down step by step; the followers' payoffs."""
         size = len(types)
@@ -136,7 +160,7 @@ class StepPPO:
         parts += [one_hot(actions[:, i], width) for i, width in enumerate(self.action_shape)]
         state = np.concatenate(parts, axis=1).astype(np.float32)
         chosen = tables[np.arange(size), np.maximum(met, 0)]
-        phases = np.full(len(met), int(clock[0]))
+        phases = np.full(len(met), clock[0])
         rows.append((met, chosen, phases, rewards, np.repeat(state[None], len(met), axis=0)))
         return outcome.followers
 
@@ -150,12 +174,11 @@ class StepPPO:
         played = self.rollout()
         self._improve(played, 1 - iteration / self.hyper.iterations)
         with torch.no_grad():
-            logits = self.actor()
-            entropy = float(self._choices.entropy(logits))
-            acting = np.cumsum(softmax(logits.double().numpy(), self.setting.legal), axis=1)
+            entropy = float(self._choices.entropy(self.actor()))
         tables = self.mode()[None]
         if self.hyper.leader_action == "pure":
-            drawn = (self._rng.random((SAMPLES, len(acting), 1)) >= acting[:, :-1]).sum(axis=2)
+            _, earning = self._acting()
+            drawn = (self._rng.random((SAMPLES, len(earning), 1)) >= earning[:, :-1]).sum(axis=2)
             tables = np.concatenate([tables, drawn])
         scores, _ = score_tables(self.setting, self.hyper, tables, rng_seed=int(self._rng.integers(2**62)))
         figures = {"mean": float(played.returns.mean() * self.setting.payoff_scale), "entropy": entropy}
@@ -168,7 +191,7 @@ class StepPPO:
         if not hyper.response_steps:
             asked = asked & (played.phases == REWARD)[:, None]
         where = np.nonzero(asked)
-        observation = torch.from_numpy(played.observations[where])
+        observation = torch.from_numpy(self._inputs(played)[where])
         action = torch.from_numpy(played.actions[where])
         seen = self.seen(played, asked)
         with torch.no_grad():
@@ -194,10 +217,15 @@ class StepPPO:
 
     def seen(self, played: Rollout, asked: NDArray[np.bool_]) -> Tensor:
         """What the critic sees at the decisions of a mask (L, B), one row each."""
-        observation = torch.eye(len(self.setting.observations))[torch.from_numpy(played.observations[asked])]
+        observation = torch.eye(len(self._legal))[torch.from_numpy(self._inputs(played)[asked])]
         if self.hyper.critic_view == "actor":
             return observation
         return torch.cat([torch.from_numpy(played.states[asked]), observation], dim=1)
+
+    def _inputs(self, played: Rollout) -> NDArray[np.int64]:
+        """Which of the actor's inputs each decision is, shape (L, B): the observation, with its phase if that shows."""
+        shift = len(self.setting.observations) * (played.phases == REWARD) * self.hyper.phase_visible
+        return played.observations + shift[:, None]
 
     def _log_probabilities(self) -> Tensor:
         """Shape (n_obs, n_actions); the actor is evaluated once per observation, not once per step."""
@@ -208,7 +236,7 @@ class StepPPO:
 
     def mode(self) -> NDArray[Any]:
         with torch.no_grad():
-            return self.head.mode(self.actor())
+            return self.head.mode(self.actor())[-len(self.setting.observations) :]
 
     def finished(self) -> bool:
         """A policy that hardly varies any more will not move."""
@@ -222,13 +250,20 @@ class StepPPO:
             name: {key: value.clone() for key, value in module.state_dict().items()}
             for name, module in {"actor": self.actor, "critic": self.critic}.items()
         }
-        return {**copied, "optimiser": buffer.getvalue(), "rng": json.dumps(self._rng.bit_generator.state)}
+        kept = [] if self._carried is None else [*self._carried.scores, *self._carried.updates]
+        followers = [torch.from_numpy(part.copy()) for part in kept]
+        rng = json.dumps(self._rng.bit_generator.state)
+        return {**copied, "optimiser": buffer.getvalue(), "rng": rng, "followers": followers}
 
     def load(self, state: dict[str, Any]) -> None:
         self.actor.load_state_dict(state["actor"])
         self.critic.load_state_dict(state["critic"])
         self.optimiser.load_state_dict(torch.load(io.BytesIO(state["optimiser"]), weights_only=True))
         self._rng.bit_generator.state = json.loads(state["rng"])
+        if state["followers"]:
+            learners, n = self._learners(), len(self.type_shape)
+            learners.scores = [part.numpy().copy() for part in state["followers"][:n]]
+            learners.updates = [part.numpy().copy() for part in state["followers"][n:]]
 
 
 def generalised_advantages(

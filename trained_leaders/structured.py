@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..verify.errors import UsageError
-from .evaluate import score_tables
+from .evaluate import lasting_scores, score_tables
 from .hyper import Hyper
-from .responses import play_all_cells, robust_scores
 from .settings import Setting
 from .settings.codes import MessageCodes
 from .settings.prices import SequentialPrices
@@ -212,16 +211,7 @@ class StructuredSearch:
         tables += [self._varied(rng) for _ in range(hyper.batch - fresh)]
         batch = np.array(tables)
         if hyper.objective == "robust":
-            scores = robust_scores(
-                play_all_cells(self.setting, batch),
-                updates=hyper.updates,
-                epsilon=hyper.epsilon,
-                scale=self.setting.payoff_scale,
-                readout=hyper.readout,
-                factors=hyper.horizons,
-                gap_weight=hyper.gap_weight,
-                settled=hyper.settled,
-            )
+            scores = lasting_scores(self.setting, hyper, batch)
             # Among equals the larger margin is the sturdier table; variations have none on record.
             known = np.array([*margins, *[0.0] * (hyper.batch - fresh)])
             batch = batch[np.lexsort((-known, -np.round(scores, 4)))[:FINALISTS]]

@@ -27,19 +27,31 @@ from ..verify.errors import FormatError, UsageError
 from ..verify.formats import write_atomic
 from .checkpoint import write_leader
 from .dynamic import Q_LEARNING
-from .evaluate import Evaluation, evaluate_rows, limit_figures, score_tables, stated_policy
-from .hyper import Hyper, default_hyper
+from .enumerate import Enumeration
+from .evaluate import (
+    Evaluation,
+    checked_scores,
+    evaluate_rows,
+    evaluation_seed,
+    limit_figures,
+    mixed_seed,
+    score_tables,
+    stated_policy,
+)
+from .hyper import TABLE_MODES, Hyper, default_hyper
 from .mappo import StepPPO
 from .policy import Actor, Critic, MixtureHead, PureHead
 from .pomdp import REWARD, StackelbergPOMDP
 from .search import CrossEntropySearch
 from .settings import DynamicSetting, Setting, World, get_world
 from .structured import StructuredSearch
+from .unrolled import UnrolledGradient
 
 CANDIDATES = 3  # sampled tables that are looked at again, each iteration
-GLANCE, CHECK = 16, 256  # response phases of a first look, and of the check that a table must pass to be kept
+GLANCE = 16  # response phases of a first look
 ALGORITHMS = {"search": "cross-entropy search", "structured": "structured search over message codes and prices"}
-ALGORITHMS["mappo"] = "step-level PPO, critic on the state"
+ALGORITHMS |= {"mappo": "step-level PPO, critic on the state", "enumerate": "all tables, by enumeration"}
+ALGORITHMS["unrolled"] = "gradient through the unrolled expected response"
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -56,6 +68,7 @@ class TrainingResult:
         iterations: iterations done, all starts together; `starts`: how many starts.
         seconds: wall time.
         optimality: see `evaluate.limit_figures`; empty for settings without message codes.
+        enumerated: how many tables were looked at, where all were: none has a higher objective. 0 otherwise.
         history: one record an iteration.
     """
 
@@ -74,6 +87,7 @@ class TrainingResult:
     seconds: float
     history: list[dict[str, Any]] = field(repr=False)
     optimality: dict[str, dict[str, str]] = field(default_factory=dict)
+    enumerated: int = 0
 
     def training_record(self, command: str) -> dict[str, Any]:
         """The `training` part of a leader file."""
@@ -97,8 +111,14 @@ class TrainingResult:
             "command": command,
             "status": f"deployed the {self.deployed}: objective {self.mode_score:.6g} for the policy's mode, "
             f"{self.best_score:.6g} for the best sampled table, {self.starts} start(s)",
-            **({"optimality": self.optimality} if self.optimality else {}),
+            **self.proofs,
         }
+
+    @property
+    def proofs(self) -> dict[str, Any]:
+        """What training proved about the leader, as the parts of documents that say so."""
+        known = {"optimality": self.optimality, "enumerated": self.enumerated}
+        return {name: value for name, value in known.items() if value}
 
     @property
     def deployed_score(self) -> float:
@@ -132,14 +152,14 @@ class PolicyGradient:
         if not isinstance(setting, DynamicSetting):
             states = StackelbergPOMDP(setting, hyper.followers, phase_visible=self._basic).state_size
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mixed_seed(seed, start))
+            torch.manual_seed(mixed_seed(seed, start))
             self.actor = Actor(setting.legal, hyper.hidden, hyper.activation)
             self.critic = Critic(states, max(hyper.hidden, default=32))
         mixture = hyper.leader_action == "mixture"
         self.head = MixtureHead(setting.legal, hyper.grid) if mixture else PureHead(setting.legal)
         parameters = [*self.actor.parameters(), *self.head.parameters(), *self.critic.parameters()]
         self.optimiser = torch.optim.Adam(parameters, lr=hyper.lr)
-        self._generator = torch.Generator().manual_seed(_mixed_seed(seed, start, 1))
+        self._generator = torch.Generator().manual_seed(mixed_seed(seed, start, 1))
 
     def iterate(self, iteration: int) -> tuple[NDArray[Any], NDArray[np.float64], dict[str, float]]:
         hyper = self.hyper
@@ -152,7 +172,7 @@ class PolicyGradient:
             tables = tables.reshape(hyper.batch, 2, *tables.shape[1:])
             raw = raw.reshape(hyper.batch, 2, *raw.shape[1:])[:, REWARD]
         scores, episodes = score_tables(
-            self.setting, hyper, tables, rng_seed=_mixed_seed(*self._seeds, 2, iteration), record=True
+            self.setting, hyper, tables, rng_seed=mixed_seed(*self._seeds, 2, iteration), record=True
         )
         visits = episodes.first_visits
         if visits is None:
@@ -303,6 +323,7 @@ class _TrainingRun:
 
     def _new_learner(self) -> Learner:
         kinds: dict[str, Any] = {"search": CrossEntropySearch, "structured": StructuredSearch, "mappo": StepPPO}
+        kinds |= {"unrolled": UnrolledGradient, "enumerate": Enumeration}
         kind = kinds.get(self.hyper.mode, PolicyGradient)
         learner: Learner = kind(self.setting, self.hyper, self.seed, self.at.start)
         return learner
@@ -311,7 +332,7 @@ class _TrainingRun:
         """One iteration; begins the next start, or ends, where this one is over."""
         at, hyper = self.at, self.hyper
         tables, scores, figures = self.learner.iterate(at.iteration)
-        if hyper.mode != "basic" and scores.max() > at.best_score:
+        if hyper.commits and scores.max() > at.best_score:
             # One response phase can be lucky: a sample counts for what it is worth in several others.
             candidates = tables[np.argsort(-scores, kind="stable")[:CANDIDATES]]
             score, table = self._best_of(candidates, at.best_score)
@@ -322,12 +343,11 @@ class _TrainingRun:
         over = at.iteration >= hyper.iterations or self.learner.finished()
         if over or at.iteration % 5 == 0:
             score, _ = self._best_of(self.learner.mode()[None], at.mode_score)
-            if score > at.mode_score or at.mode_state is None:
+            # A policy that sees the phase is not after what its mode is worth as a commitment: the last one is it.
+            if score > at.mode_score or at.mode_state is None or hyper.phase_visible:
                 at.mode_score, at.mode_state = score, self.learner.state()
             # A search is for one table; a policy is trained until its mode is as good.
-            over = (
-                over or score >= self.bound or (hyper.mode in ("search", "structured") and at.best_score >= self.bound)
-            )
+            over = over or score >= self.bound or (hyper.mode in TABLE_MODES and at.best_score >= self.bound)
         record: dict[str, Any] = {
             "seed": self.seed,
             "start": at.start,
@@ -346,22 +366,12 @@ class _TrainingRun:
         return record
 
     def _best_of(self, tables: NDArray[Any], floor: float) -> tuple[float, NDArray[Any]]:
-        """The best table and its objective over CHECK response phases; over fewer where that is below `floor` already.
-
-        Robust training asks for the least over these phases, so that no run of followers is left out, unless told to
-        take their mean.
-        """
-        tried = self._scores(tables, GLANCE)
-        table = tables[tried.argmax()]
-        score = float(tried.max())
-        return (float(self._scores(table[None], CHECK)[0]) if score > floor else score), table
-
-    def _scores(self, tables: NDArray[Any], runs: int) -> NDArray[np.float64]:
-        committed = np.repeat(tables[:, None], 2, axis=1) if self.hyper.mode == "basic" else tables
-        seed = selection_seed(self.seed)
-        scores, _ = score_tables(self.setting, self.hyper, committed, rng_seed=seed, runs=runs)
-        worst = self.hyper.objective == "robust" and self.hyper.phases == "worst"
-        return scores.min(axis=1) if worst else scores.mean(axis=1)
+        """The best table and its objective over CHECK response phases; over fewer if that is below `floor` already."""
+        tried = checked_scores(self.setting, self.hyper, tables, self.seed, GLANCE)
+        table, score = tables[tried.argmax()], float(tried.max())
+        if score > floor:
+            score = float(checked_scores(self.setting, self.hyper, table[None], self.seed)[0])
+        return score, table
 
     def result(self) -> TrainingResult:
         """The leader: the best mode of all starts, or the best sampled table where that is worth more."""
@@ -379,13 +389,15 @@ class _TrainingRun:
         return TrainingResult(
             self.setting, hyper, self.seed, policy, tensors, table, evaluation, deployed, mode_score, best_score,
             at.total, at.start, at.seconds, at.history, limit_figures(self.setting, table, hyper.followers),
+            self.learner.count if isinstance(self.learner, Enumeration) and self.learner.finished() else 0,
         )  # fmt: skip
 
     def _stored(self, table: NDArray[Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """The network if it says exactly `table`, having imitated it if need be; else the plain table."""
         hyper = self.hyper
         plain = stated_policy(self.setting, table)
-        if not isinstance(self.learner, PolicyGradient | StepPPO):
+        # A network that sees the phase is not what a leader file may hold; what it does while it is paid is a table.
+        if not isinstance(self.learner, PolicyGradient | StepPPO) or hyper.phase_visible:
             return {"kind": "table", **plain}, {}
         if not np.array_equal(self.learner.mode(), table):
             self.learner.actor.imitate(self.learner.head.targets(table))
@@ -455,20 +467,6 @@ def proven_bound(setting: World, hyper: Hyper) -> float:
         and (not r.readouts or looked_at & set(r.readouts))
     ]
     return min(known) - hyper.slack * setting.payoff_scale if known and hyper.objective == "robust" else float("inf")
-
-
-def selection_seed(seed: int) -> int:
-    """The seed of the response phases that tables are chosen by."""
-    return 2_000_000 + seed
-
-
-def evaluation_seed(seed: int) -> int:
-    """The seed of the response phases behind reported figures: neither training nor choosing draws from it."""
-    return 1_000_000 + seed
-
-
-def _mixed_seed(*parts: int) -> int:
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(2))
 
 
 # --- what the command line calls ---
@@ -627,7 +625,7 @@ def train_document(result: TrainingResult, path: str | Path) -> dict[str, Any]:
         "objective": {"mode": result.mode_score, "best_sample": result.best_score},
         "iterations": result.iterations,
         "starts": result.starts,
-        **({"optimality": result.optimality} if result.optimality else {}),
+        **result.proofs,
     }
 
 
