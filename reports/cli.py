@@ -109,7 +109,9 @@ def train(
     ] = None,
     mode: Annotated[
         str | None,
-        typer.Option(help="ppo (default), unrolled, mappo, episode, basic, search, structured or enumerate.", show_default=False),
+        typer.Option(
+            help="ppo (default), unrolled, mappo, episode, basic, search, structured or enumerate.", show_default=False
+        ),
     ] = None,
     set_param: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the setting.", show_default=False)
