@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..verify.errors import UsageError
 from .responses import Hedge, one_hot
-from .settings import Followers, Setting, get_setting
+from .settings import Followers, Outcome, Setting, get_setting
 
 if TYPE_CHECKING:
     import gymnasium
@@ -111,8 +111,7 @@ class OuterEpisode:
         self._types = tuple(len(p.types) for p in setting.players)
         self._actions = tuple(len(p.actions) for p in setting.players)
         self._learners = Hedge(1, self._types, self._actions, epsilon=followers.epsilon, scale=setting.payoff_scale)
-        prior = setting.prior.astype(float).ravel()
-        self._prior = prior / prior.sum()
+        self._prior = flat_prior(setting)
         self._clock = (0.0, 0.0)
         self._steps = self._run()
         self.done = False
@@ -144,7 +143,7 @@ class OuterEpisode:
                 for own in range(count):
                     instead = actions.copy()
                     instead[0, i] = own
-                    outcome = yield from self._play(types, instead, 0.0)
+                    outcome = yield from unfold(self._setting, types, instead)
                     paid[0, own] = outcome.followers[0, i]
                 self._learners.learn_at(i, types[:, i], paid)
         frozen = self._learners.strategies()
@@ -157,24 +156,41 @@ class OuterEpisode:
             types = self._draw_types()
             mixed = [frozen[i][0, types[0, i]] for i in range(len(self._types))]
             actions = np.array([[self._rng.choice(len(m), p=m / m.sum()) for m in mixed]])
-            outcome = yield from self._play(types, actions, reward)
+            outcome = yield from unfold(self._setting, types, actions, reward)
             reward = outcome.leader[0] / (self._plays * self._setting.payoff_scale)
         return reward
 
-    def _play(self, types: NDArray[np.int64], actions: NDArray[np.int64], unpaid: float) -> Generator[Any, int, Any]:
-        """One play of the base game: asks until every observation that it meets has an answer."""
-        table = self._setting.legal.argmax(axis=1)[None]
-        answered: set[int] = set()
-        while True:
-            outcome = self._setting.play(table, types, actions)
-            # What is met up to the first question without an answer does not depend on later answers.
-            asked = next((int(o) for o in outcome.observations[0] if o >= 0 and int(o) not in answered), None)
-            if asked is None:
-                return outcome
-            table[0, asked] = yield asked, unpaid
-            unpaid = 0.0
-            answered.add(asked)
-
     def _draw_types(self) -> NDArray[np.int64]:
-        cell = self._rng.choice(len(self._prior), p=self._prior)
-        return np.array([np.unravel_index(cell, self._types)])
+        return draw_types(self._prior, self._types, self._rng)
+
+
+def draw_types(prior: NDArray[np.float64], shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+    """A joint type from the prior, flat and summing to 1, as a batch of one, shape (1, n)."""
+    return np.array([np.unravel_index(rng.choice(len(prior), p=prior), shape)])
+
+
+def unfold(
+    setting: Setting, types: NDArray[np.int64], actions: NDArray[np.int64], unpaid: float = 0.0
+) -> Generator[tuple[int, float], int, Outcome]:
+    """One play of the base game, asking until every observation that it meets has an answer.
+
+    Yields the observation asked with the reward still to be paid (once), is sent the leader's action; returns what the
+    play came to. `types` and `actions` have shape (1, n).
+    """
+    table = setting.legal.argmax(axis=1)[None]
+    answered: set[int] = set()
+    while True:
+        outcome = setting.play(table, types, actions)
+        # What is met up to the first question without an answer does not depend on later answers.
+        asked = next((int(o) for o in outcome.observations[0] if o >= 0 and int(o) not in answered), None)
+        if asked is None:
+            return outcome
+        table[0, asked] = yield asked, unpaid
+        unpaid = 0.0
+        answered.add(asked)
+
+
+def flat_prior(setting: Setting) -> NDArray[np.float64]:
+    """The prior's probabilities in C order; their sum is 1 in floating point."""
+    prior = setting.prior.astype(float).ravel()
+    return prior / prior.sum()

@@ -29,7 +29,7 @@ def test_snippets_that_need_nothing_else(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    needs = ("stable_baselines3", "gym_env", "pettingzoo")
+    needs = ("stable_baselines3", "gym_env", "pettingzoo_env")
     snippets = [block for block in blocks(page, "python") if not any(word in block for word in needs)]
     assert len(snippets) == 3
     for block in snippets:
@@ -40,10 +40,18 @@ def test_snippets_that_need_nothing_else(
 
 def test_the_gymnasium_snippet(page: Path) -> None:
     pytest.importorskip("gymnasium")
-    (block,) = [block for block in blocks(page, "python") if "gym_env" in block]
+    (block,) = [block for block in blocks(page, "python") if ".gym_env" in block]
     found: dict[str, Any] = {}
     exec(compile(block, str(page), "exec"), found)
     assert found["reward"] == 0.0 and not found["info"]["replaced"]
+
+
+def test_the_pettingzoo_snippet(page: Path) -> None:
+    pytest.importorskip("pettingzoo")
+    (block,) = [block for block in blocks(page, "python") if "pettingzoo_env" in block]
+    found: dict[str, Any] = {}
+    exec(compile(block, str(page), "exec"), found)
+    assert 0 <= found["earned"] <= 1 and all(found["terminations"].values())
 
 
 def test_the_three_lines_and_the_commands(
