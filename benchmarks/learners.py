@@ -1,9 +1,10 @@
-"""Rounds a second of sampled multiplicative weights: this project, numpy, torch, a gymnasium-style loop, OpenSpiel.
+"""Rounds a second of sampled multiplicative weights: this project, numpy, torch, Python loops, gymnasium, OpenSpiel.
 
 Run `python benchmarks/learners.py` for benchmarks/results/learners.json; `--openspiel PYTHON` names an interpreter that
 has OpenSpiel, whose regret matching and external-sampling CFR then play the same game as a one-shot extensive game.
 All but OpenSpiel are multiplicative weights, epsilon .1, types and opponents sampled, full feedback, on one game of 2
-players, 4 correlated types and 5 actions; the loop, numpy and ours must end in the same strategies.
+players, 4 correlated types and 5 actions; the lean loop, numpy and ours must end in the same strategies. There are two
+Python loops: a lean one, and one over a gymnasium.Env as users write it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numba
 import numpy as np
 import torch
@@ -35,7 +37,7 @@ def make_game(seed: int) -> BayesianGame:
 
 
 class LoopEnvironment:
-    """The game as a gymnasium-style environment: reset draws types, step takes a dictionary of actions."""
+    """The game with gymnasium's two calls and nothing else: reset draws types, step takes a dictionary of actions."""
 
     def __init__(self, game: BayesianGame, rng: np.random.Generator) -> None:
         self.payoffs, self.rng = game.payoffs, rng
@@ -83,6 +85,41 @@ def python_loop(game: BayesianGame, rounds: int) -> list[np.ndarray]:
         for i in range(2):
             learners[i].learn(seen[i], info["counterfactual"][i])
     return [np.stack([learner.strategy(t) for t in range(TYPES)]) for learner in learners]
+
+
+class GymnasiumGame(gymnasium.Env):
+    """The game as users write it for gymnasium: observations are the followers' types, an action is one of each."""
+
+    def __init__(self, game: BayesianGame) -> None:
+        self.payoffs, self.prior = game.payoffs, game.prior.ravel()
+        self.observation_space = gymnasium.spaces.MultiDiscrete([TYPES, TYPES])
+        self.action_space = gymnasium.spaces.MultiDiscrete([ACTIONS, ACTIONS])
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        cell = self.np_random.choice(TYPES**2, p=self.prior)
+        self.types = np.array(divmod(int(cell), TYPES))
+        return self.types, {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        (t0, t1), (a0, a1) = self.types, action
+        every = [self.payoffs[0][t0, t1, :, a1], self.payoffs[1][t0, t1, a0, :]]
+        rewards = np.array([every[0][a0], every[1][a1]])
+        info = {"rewards": rewards, "counterfactual": every}
+        return self.types, float(rewards.sum()), True, False, info
+
+
+def gymnasium_loop(game: BayesianGame, rounds: int) -> None:
+    """One episode a round; actions drawn from the learners' strategies."""
+    environment, learners = GymnasiumGame(game), [LoopLearner(), LoopLearner()]
+    rng = np.random.default_rng(0)
+    environment.reset(seed=0)
+    for _ in range(rounds):
+        seen, _ = environment.reset()
+        actions = np.array([rng.choice(ACTIONS, p=learners[i].strategy(seen[i])) for i in range(2)])
+        _, _, _, _, info = environment.step(actions)
+        for i in range(2):
+            learners[i].learn(seen[i], info["counterfactual"][i])
 
 
 def torch_batch(game: BayesianGame, rounds: int, seeds: int) -> None:
@@ -186,22 +223,24 @@ def main() -> None:
     plain = ours(2000, 1, compiled=False)
     agree = all(np.allclose(loop[i], single.last[i][0]) and np.allclose(loop[i], plain.last[i][0]) for i in range(2))
     rates = {
-        "gymnasium-style Python loop, one game": rate(lambda: python_loop(game, 5000), 5000),
+        "lean Python loop, one game": rate(lambda: python_loop(game, 5000), 5000),
+        "gymnasium.Env loop, one game": rate(lambda: gymnasium_loop(game, 5000), 5000),
         "numpy (plain path), one game": rate(lambda: ours(5000, 1, compiled=False), 5000),
         "numpy (plain path), 1000 seeds": rate(lambda: ours(300, 1000, compiled=False), 300_000),
         "torch, one game": rate(lambda: torch_batch(game, 1000, 1), 1000),
         "torch, 1000 seeds": rate(lambda: torch_batch(game, 300, 1000), 300_000),
         "compiled, one game": rate(lambda: ours(1_000_000, 1, compiled=True), 1_000_000),
-        "compiled, 1000 seeds, one thread": rate(lambda: ours(2000, 1000, compiled=True), 2_000_000),
-        "compiled, 1000 seeds, all threads": rate(lambda: ours(2000, 1000, compiled=True, threads=0), 2_000_000),
+        "compiled, 1000 seeds, one thread": rate(lambda: ours(10_000, 1000, compiled=True), 10**7),
+        "compiled, 1000 seeds, all threads": rate(lambda: ours(10_000, 1000, compiled=True, threads=0), 10**7),
+        "compiled, 1000 games, one thread": rate(lambda: run_games(games, rule, 10_000, compiled=True), 10**7),
         "compiled, 1000 games, all threads": rate(
-            lambda: run_games(games, rule, 2000, compiled=True, threads=0), 2_000_000
+            lambda: run_games(games, rule, 10_000, compiled=True, threads=0), 10**7
         ),
         "compiled, 1000 seeds, all threads, with average play": rate(
             lambda: ours(2000, 1000, compiled=True, threads=0, checkpoints=(2000,)), 2_000_000
         ),
     }
-    loop_rate = rates["gymnasium-style Python loop, one game"]
+    loops = [name for name in rates if " loop, " in name]
     document: dict[str, Any] = {
         "command": "python benchmarks/learners.py" + (" --openspiel PYTHON" if options.openspiel else ""),
         "machine": {
@@ -212,12 +251,14 @@ def main() -> None:
             "numpy": np.__version__,
             "numba": numba.__version__,
             "torch": torch.__version__,
+            "gymnasium": gymnasium.__version__,
         },
         "game": "2 players, 4 correlated types, 5 actions, seed 0 (many games: seeds 0 to 999); runs from seed 0",
         "all_end_in_the_same_strategies": agree,
         "rounds_a_second": {name: round(value) for name, value in rates.items()},
-        "times_faster_than_python_loop": {
-            name: round(value / loop_rate, 1) for name, value in rates.items() if name.startswith("compiled")
+        "times_faster_than": {
+            loop: {name: round(value / rates[loop], 1) for name, value in rates.items() if name.startswith("compiled")}
+            for loop in loops
         },
         "rounds_a_second_by_rule_1000_seeds_one_thread": {
             name: round(

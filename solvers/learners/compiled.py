@@ -1,7 +1,8 @@
 """Sampled dynamics compiled with numba: one copy, one round and one seed after another, without Python in between.
 
 The rules are those of `rules.py`, case by case; random numbers come in ready-made, so both paths see the same ones. A
-thread can run its own range of seeds, since nothing here holds the interpreter.
+thread can run its own range of seeds, since nothing here holds the interpreter. At a fixed rate exponential weights are
+multiplied by factors from a table, and computed afresh from the totals every so often, before rounding adds up.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ import numba
 import numpy as np
 
 _OPTIMISTIC, _MATCHING, _MATCHING_PLUS, _EXP3, _PERTURBED, _FICTITIOUS, _BEST_RESPONSE = range(1, 8)
+_AFRESH = 63
+"""Weights are computed afresh at every update whose number has none of these bits."""
+_SMALLEST, _LARGEST = 1e-30, 1e30
+"""And whenever their sum leaves this range."""
 
 
 @numba.njit(cache=True, nogil=True)
 def play(
     code: int,
     anytime: bool,
+    by_factors: bool,
     low: int,
     high: int,
     game_of: Any,
@@ -27,9 +33,9 @@ def play(
     actions: Any,
     first_copy: Any,
     first_cell: Any,
-    widths: Any,
     action_steps: Any,
     tables: Any,
+    factors: Any,
     largest: Any,
     cumulative: Any,
     guide: Any,
@@ -39,7 +45,9 @@ def play(
     coefficients: Any,
     memory: Any,
     latest: Any,
+    bases: Any,
     now: Any,
+    sums: Any,
     updates: Any,
     numbers: Any,
     noise: Any,
@@ -47,99 +55,131 @@ def play(
     seen_types: Any,
     seen_actions: Any,
 ) -> None:
-    """Some rounds of the seeds ``low`` to ``high``, in place; the arrays are laid out by `run._Compiled`."""
+    """Some rounds of the seeds ``low`` to ``high``, in place; the arrays are laid out by `run._Compiled`.
+
+    ``now`` holds the next strategies up to a factor: those of a copy add up to its entry of ``sums``. ``bases`` are
+    weights before the latest payoff is counted twice. Numbers and noise are of these seeds alone.
+    """
     n, rounds = len(actions), numbers.shape[1]
     keeping, watching = kept.shape[1] > 0, seen_types.shape[1] > 0
     played = np.zeros(n, dtype=np.int64)
     for b in range(low, high):
         g = game_of[b]
+        x, totals, recent, plain, sum_of, count = now[b], memory[b], latest[b], bases[b], sums[b], updates[b]
+        table, factor, steps, line, rate = tables[g], factors[g], guide[g], cumulative[g], coefficients[g]
+        final = last_cell[g]
         for r in range(rounds):
+            draws = numbers[b - low, r]
             if keeping:
-                for k in range(now.shape[1]):
-                    kept[b, r, k] = now[b, k]
-            u, end = numbers[b, r, 0], last_cell[g]
-            cell = guide[g, int(u * guide.shape[1])]
-            while cell < end and cumulative[g, cell] <= u:
+                for i in range(n):
+                    k, copy = first_cell[i], first_copy[i]
+                    while k < (first_cell[i + 1] if i + 1 < n else len(x)):
+                        for _ in range(actions[i]):
+                            kept[b, r, k] = x[k] / sum_of[copy]
+                            k += 1
+                        copy += 1
+            u = draws[0]
+            cell = steps[int(u * len(steps))]
+            while cell < final and line[cell] <= u:
                 cell += 1
             for i in range(n):
-                drawn = cell_types[cell, i]
-                start = first_cell[i] + drawn * actions[i]
-                end, u, a = last_action[first_copy[i] + drawn], numbers[b, r, 1 + i], 0
-                reached = now[b, start]
-                while reached <= u and a < end:
-                    a += 1
-                    reached += now[b, start + a]
-                played[i] = a
+                drawn, width = cell_types[cell, i], actions[i]
+                copy, start = first_copy[i] + drawn, first_cell[i] + drawn * width
+                u, a, reached = draws[1 + i] * sum_of[copy], 0, 0.0
+                mine = x[start : start + width]
+                for k in range(len(mine)):  # counted through, because a jump out is guessed wrong too often
+                    reached += mine[k]
+                    a += 1 if reached <= u else 0
+                played[i] = min(a, last_action[copy])
                 if watching:
                     seen_types[b, r, i] = drawn
-                    seen_actions[b, r, i] = a
+                    seen_actions[b, r, i] = played[i]
             noise_at = 0
             for i in range(n):
-                at, step = cell_rows[cell, i], 1 if widths[i] > 1 else 0
+                at = cell_rows[cell, i]
                 for j in range(n):
                     at += played[j] * action_steps[i, j]
                 copy, width = first_copy[i] + cell_types[cell, i], actions[i]
                 start = first_cell[i] + cell_types[cell, i] * width
                 stop = start + width
-                updates[b, copy] += 1
-                eta = coefficients[g, copy]
-                if anytime:
-                    eta /= math.sqrt(updates[b, copy] + 1.0)
+                mine, own, gains = x[start:stop], totals[start:stop], table[at : at + width]
+                count[copy] += 1
 
-                # learn, and leave in `now` what the next strategy is made of
-                best, leader, total, allowed = -np.inf, start, 0.0, 0
+                # learn, and leave in `now` the next strategy or what it is made of
+                total = 0.0
                 if code in (_MATCHING, _MATCHING_PLUS):
-                    mean = 0.0
+                    mean, allowed, feasible = 0.0, 0, mask[start:stop]
                     for a in range(width):
-                        mean += tables[g, at + a * step] * now[b, start + a]
+                        mean += gains[a] * mine[a]
                     for a in range(width):
-                        if mask[start + a]:
-                            value = memory[b, start + a] + (tables[g, at + a * step] - mean)
+                        if feasible[a]:
+                            value = own[a] + (gains[a] - mean)
                             if code == _MATCHING_PLUS and value < 0.0:
                                 value = 0.0
-                            memory[b, start + a] = value
-                            now[b, start + a] = max(value, 0.0)
-                            total += now[b, start + a]
+                            own[a] = value
+                            mine[a] = max(value, 0.0)
+                            total += mine[a]
                             allowed += 1
-                    for k in range(start, stop):
+                    for a in range(width):
                         if total > 0:
-                            now[b, k] /= total
-                        elif mask[k]:
-                            now[b, k] = 1.0 / allowed
+                            mine[a] /= total
+                        elif feasible[a]:
+                            mine[a] = 1.0 / allowed
                     continue
                 if code == _EXP3:
-                    k = start + played[i]
-                    memory[b, k] -= (largest[g, i] - tables[g, at + played[i] * step]) / now[b, k]
-                for a in range(width):
-                    k = start + a
+                    a = played[i]
+                    own[a] -= (largest[g, i] - gains[a]) / (mine[a] / sum_of[copy])
+                elif code == _BEST_RESPONSE:
+                    for a in range(width):
+                        own[a] = gains[a] if mask[start + a] else -np.inf
+                elif not by_factors:
+                    for a in range(width):
+                        own[a] += gains[a]
+                elif code == _OPTIMISTIC:
+                    times, base = factor[at : at + width], plain[start:stop]
+                    for a in range(width):
+                        own[a] += gains[a]
+                        base[a] *= times[a]
+                        mine[a] = base[a] * times[a]
+                        total += mine[a]
+                else:
+                    times = factor[at : at + width]
+                    for a in range(width):
+                        own[a] += gains[a]
+                        mine[a] *= times[a]
+                        total += mine[a]
+                if code == _OPTIMISTIC:
+                    recent[start:stop] = gains
+                if by_factors and (count[copy] & _AFRESH) != 0 and _SMALLEST < total < _LARGEST:
+                    sum_of[copy] = total
+                    continue
+
+                eta = rate[copy]
+                if anytime:
+                    eta /= math.sqrt(count[copy] + 1.0)
+                best, leader, total = -np.inf, start, 0.0
+                for k in range(start, stop):
                     if not mask[k]:
                         continue
-                    gain = tables[g, at + a * step]
-                    if code == _BEST_RESPONSE:
-                        memory[b, k] = gain
-                    elif code != _EXP3:
-                        memory[b, k] += gain
-                    score = memory[b, k]
+                    score = totals[k]
                     if code == _OPTIMISTIC:
-                        latest[b, k] = gain
-                        score = score + gain
+                        score = score + recent[k]
                     if code < _FICTITIOUS:
                         score = score * eta
                     if code == _PERTURBED:
-                        score = score + noise[b, r, noise_at + a]
-                    now[b, k] = score
+                        score = score + noise[b - low, r, noise_at + k - start]
+                    x[k] = score
                     if score > best:
                         best, leader = score, k
                 noise_at += width
-
                 if code >= _PERTURBED:
                     for k in range(start, stop):
-                        now[b, k] = 1.0 if k == leader else 0.0
+                        x[k] = 1.0 if k == leader else 0.0
                     continue
                 for k in range(start, stop):
                     if mask[k]:
-                        now[b, k] = 1.0 if k == leader else math.exp(now[b, k] - best)
-                        total += now[b, k]
-                share = 1.0 / total
-                for k in range(start, stop):
-                    now[b, k] *= share
+                        x[k] = 1.0 if k == leader else math.exp(x[k] - best)
+                        total += x[k]
+                        if by_factors and code == _OPTIMISTIC:
+                            plain[k] = math.exp(totals[k] * eta - best)
+                sum_of[copy] = total

@@ -104,7 +104,7 @@ def one_hot(scores: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class _Exponential(Learner):
+class Exponential(Learner):
     """Rules with a learning rate.
 
     Args:
@@ -145,7 +145,7 @@ class _Exponential(Learner):
 
 
 @dataclass(frozen=True)
-class MultiplicativeWeights(_Exponential):
+class MultiplicativeWeights(Exponential):
     """Multiplicative weights or Hedge, w <- w (1 + epsilon)^u, in log space (theory T7); the paper's learner.
 
     Args:
@@ -165,7 +165,7 @@ class MultiplicativeWeights(_Exponential):
 
 
 @dataclass(frozen=True)
-class OptimisticHedge(_Exponential):
+class OptimisticHedge(Exponential):
     """Hedge that counts the latest payoff twice, as a forecast of the next (theory T7).
 
     Args:
@@ -240,7 +240,7 @@ class RegretMatchingPlus(RegretMatching):
 
 
 @dataclass(frozen=True)
-class Exp3(_Exponential):
+class Exp3(Exponential):
     """Exponential weights from bandit feedback: a copy learns only what its own action paid (theory T7).
 
     Losses are the player's largest payoff minus what was paid, divided by the chance of the action played.
@@ -277,7 +277,7 @@ class Exp3(_Exponential):
 
 
 @dataclass(frozen=True)
-class FollowThePerturbedLeader(_Exponential):
+class FollowThePerturbedLeader(Exponential):
     """The action with the highest cumulative payoff plus fresh Gumbel noise / eta, alone (theory T7).
 
     Its draws are those of `MultiplicativeWeights` in distribution; what it plays is recorded as drawn.

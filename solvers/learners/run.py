@@ -20,7 +20,7 @@ from ...verify.errors import BudgetError, UsageError
 from ...verify.game import BayesianGame, FloatArray, axis_letters
 from ...verify.play import IntArray, MixturePlay, PlayLog
 from ...verify.regret import interim_regrets
-from .rules import Learner
+from .rules import Exponential, Learner
 
 _CHUNK_ROUNDS = 8_192
 _CHUNK_BYTES = 1 << 26
@@ -28,6 +28,10 @@ _NOISE = 0x6E6F697365  # third part of the seed of a noisy rule's own numbers
 # microseconds: a plain round (and each seed in it), and loading numba with the compiled loop
 _ROUND_COST, _LOADING_COST = 100, 1_500_000
 _GUIDE = 256
+_NUMBERS = 1 << 15
+"""Random numbers drawn at once: few enough to stay in a processor's cache."""
+_LARGEST_STEP = 4.0
+"""Rate times payoff range up to which weights go by factors: 64 of them stay within a double's range."""
 MAX_SNAPSHOT_BYTES = 1 << 31
 
 READOUTS = ("empirical", "last", "argmax")
@@ -47,7 +51,7 @@ class LearnerRun:
         checkpoints: rounds at which averages were taken.
         averages: for each checkpoint the average play sigma so far, shape (B, types.., actions..).
         updates_at: for each checkpoint the updates so far, as `updates`.
-        types, actions: what was drawn, shape (B, T, n); None where nothing was.
+        types, actions: what was drawn, shape (B, T, n); None where nothing was, or was not kept.
     """
 
     strategies: tuple[FloatArray, ...] | None
@@ -85,7 +89,7 @@ class LearnerRun:
     def log(self, seed: int = 0) -> PlayLog:
         """The drawn types and actions, one row a round."""
         if self.types is None or self.actions is None:
-            raise UsageError("only a run with sampled types and sampled opponents has a log")
+            raise UsageError("only a run with sampled types and sampled opponents, kept, has a log")
         return PlayLog(self.types[seed], self.actions[seed])
 
     def regrets_at(self, game: BayesianGame, checkpoint: int, seed: int = 0) -> list[FloatArray]:
@@ -106,6 +110,7 @@ def run_learners(
     rng_seed: int | Sequence[int] = 0,
     checkpoints: Sequence[int] = (),
     keep: bool = True,
+    draws: bool | None = None,
     compiled: bool | None = None,
     threads: int = 1,
 ) -> LearnerRun:
@@ -126,14 +131,15 @@ def run_learners(
         types, opponents: ``sampled`` or ``expected``.
         rng_seed: first part, or parts, of the seeds.
         checkpoints: rounds at which the average play so far is taken.
-        keep: keep the strategies of all rounds; without them memory does not grow with T (but for draws).
+        keep: keep the strategies of all rounds.
+        draws: keep what was drawn in all rounds; as ``keep`` when left out. With neither, memory does not grow with T.
         compiled: run sampled dynamics compiled, or plain: the same numbers up to rounding of the last digit. Left
             out, runs that are done before numba is loaded are plain.
         threads: threads that share the seeds of a compiled run; 0 is one a processor.
 
     Raises:
         UsageError: options out of range, or a bandit rule in expectation.
-        BudgetError: strategies that would need more than 2 GiB.
+        BudgetError: strategies and draws that would need more than 2 GiB.
 
     Example:
         >>> from spverify.verify.game import BayesianGame
@@ -144,7 +150,7 @@ def run_learners(
         ([0], [[[1.0, 0.0, 0.0]]])
     """
     parts = [rng_seed] if isinstance(rng_seed, int) else list(rng_seed)
-    run = _Run([game], learner, rounds, seeds, [parts], types, opponents, checkpoints, keep, compiled, threads)
+    run = _Run([game], learner, rounds, seeds, [parts], types, opponents, checkpoints, keep, draws, compiled, threads)
     return run.play()
 
 
@@ -157,6 +163,7 @@ def run_games(
     rng_seed: int = 0,
     checkpoints: Sequence[int] = (),
     keep: bool = False,
+    draws: bool | None = None,
     compiled: bool | None = None,
     threads: int = 1,
 ) -> LearnerRun:
@@ -180,9 +187,8 @@ def run_games(
         if not same or [u.shape for u in game.payoffs] != [u.shape for u in first.payoffs]:
             raise UsageError("expected games of one shape, with the same masks and payoff axes")
     seed_parts = [[rng_seed, k] for k in range(len(games))]
-    run = _Run(
-        list(games), learner, rounds, seeds, seed_parts, "sampled", "sampled", checkpoints, keep, compiled, threads
-    )
+    modes = ("sampled", "sampled")
+    run = _Run(list(games), learner, rounds, seeds, seed_parts, *modes, checkpoints, keep, draws, compiled, threads)
     return run.play()
 
 
@@ -200,6 +206,7 @@ class _Run:
         opponents: str,
         checkpoints: Sequence[int],
         keep: bool,
+        draws: bool | None,
         compiled: bool | None,
         threads: int,
     ) -> None:
@@ -216,13 +223,14 @@ class _Run:
             raise UsageError(f"expected rounds from 1 to {rounds}, got {self.checkpoints}", field="checkpoints")
         self.layout = _Layout(games[0])
         self.batch = len(games) * seeds
-        size = 8 * rounds * self.batch * self.layout.cells
-        if keep and size > MAX_SNAPSHOT_BYTES:
+        self.game, self.rounds, self.keep = games[0], rounds, keep
+        self.watch = self.drawn and (keep if draws is None else draws)
+        size = rounds * self.batch * (8 * self.layout.cells * keep + 4 * self.layout.n * self.watch)
+        if size > MAX_SNAPSHOT_BYTES:
             raise BudgetError(
-                f"the strategies of {rounds} rounds and {self.batch} seeds need {size / 2**30:.1f} GiB; "
+                f"what {rounds} rounds and {self.batch} seeds play needs {size / 2**30:.1f} GiB; "
                 "ask for fewer, or for keep=False with checkpoints"
             )
-        self.game, self.rounds, self.keep = games[0], rounds, keep
         rngs = [np.random.default_rng([*parts, b]) for parts in seed_parts for b in range(seeds)]
         noises = None
         if learner.noisy:
@@ -254,7 +262,7 @@ class _Run:
     def play(self) -> LearnerRun:
         layout, shape = self.layout, (self.batch, self.rounds)
         kept = np.empty((*shape, layout.cells)) if self.keep else None
-        seen = [np.empty((*shape, layout.n), dtype=np.int16) for _ in range(2)] if self.drawn else None
+        seen = [np.empty((*shape, layout.n), dtype=np.int16) for _ in range(2)] if self.watch else None
         joint = np.zeros((self.batch, *self.game.shape)) if self.checkpoints else None
         averages, updates_at = {}, {}
         start = 0
@@ -295,7 +303,9 @@ class _Run:
 
     def _stops(self) -> list[int]:
         """Ends of chunks: short enough for memory, and at every checkpoint."""
-        step = max(1, min(_CHUNK_ROUNDS, _CHUNK_BYTES // (8 * self.batch * self.layout.cells)))
+        step = _CHUNK_ROUNDS
+        if self.keep or self.checkpoints:
+            step = max(1, min(step, _CHUNK_BYTES // (8 * self.batch * self.layout.cells)))
         return sorted({*range(step, self.rounds, step), *self.checkpoints, self.rounds})
 
 
@@ -483,15 +493,18 @@ class _Compiled:
         self.threads = min(threads or os.cpu_count() or 1, self.batch)
         self.game_of = np.repeat(np.arange(len(games)), seeds)
         sides = [[_Payoffs(game, i, learner.payoff_scale) for i in range(layout.n)] for game in games]
-        self.widths = np.array([side.table.shape[1] for side in sides[0]])
+        for row in sides:
+            for side, width in zip(row, layout.actions, strict=True):
+                side.table = np.ascontiguousarray(np.broadcast_to(side.table, (len(side.table), width)))
         self.tables = np.stack([np.concatenate([side.table.ravel() for side in row]) for row in sides])
         self.largest = np.array([[side.largest for side in row] for row in sides])
         # where the payoffs of a joint type start in a table, and how far each action leads on from there
         self.cell_types = np.stack(np.unravel_index(np.arange(games[0].prior.size), layout.types), axis=1)
         starts = np.cumsum([0, *(side.table.size for side in sides[0][:-1])])
         type_steps = np.array([side.type_steps for side in sides[0]])
-        self.cell_rows = starts + self.cell_types @ type_steps.T * self.widths
-        self.action_steps = np.array([side.all_action_steps for side in sides[0]]) * self.widths[:, None]
+        self.actions = np.array(layout.actions)
+        self.cell_rows = starts + self.cell_types @ type_steps.T * self.actions
+        self.action_steps = np.array([side.all_action_steps for side in sides[0]]) * self.actions[:, None]
         self.cumulative = np.stack([np.cumsum(game.prior.ravel()) for game in games])
         # the first cell that a number from k / size on can mean: where the search for it starts
         steps = np.arange(_GUIDE) / _GUIDE
@@ -511,6 +524,32 @@ class _Compiled:
         self.latest = np.zeros((self.batch, layout.cells))
         self.counts = np.zeros((self.batch, layout.copies), dtype=np.int64)
         self.now = self._begin(games, visits)
+        self.sums = np.ones((self.batch, layout.copies))
+        self.bases = self.now.copy()
+        # not for a bandit rule: it divides by its own weights, which makes much of a last digit
+        steady = isinstance(learner, Exponential) and not (learner.anytime or learner.noisy or learner.bandit)
+        factors = self._factors(sides) if steady else None
+        self.by_factors = factors is not None
+        self.factors = np.zeros((len(games), 1)) if factors is None else factors
+
+    def _factors(self, sides: list[list[_Payoffs]]) -> FloatArray | None:
+        """What a payoff multiplies weights by, laid out as the tables; None where that is not one steady number.
+
+        Payoffs are taken from the middle of their range first, which changes no strategy and keeps weights in range.
+        """
+        out = []
+        for k, row in enumerate(sides):
+            parts = []
+            for side, rate in zip(row, self.layout.split_copies(self.coefficients[k]), strict=True):
+                if side.own_type is None and np.ptp(rate) > 0:
+                    return None
+                span = np.ptp(side.table) * float(rate.max())
+                if not span <= _LARGEST_STEP:
+                    return None
+                eta = rate[0] if side.own_type is None else rate[side.own_type][:, None]
+                parts.append(np.exp(eta * (side.table - (side.table.max() + side.table.min()) / 2)).ravel())
+            out.append(np.concatenate(parts))
+        return np.stack(out)
 
     def _begin(self, games: list[BayesianGame], visits: list[list[FloatArray]]) -> FloatArray:
         """The strategies before anything was learned; the plain path's, which need no compiled twin."""
@@ -528,7 +567,8 @@ class _Compiled:
 
     def strategies(self) -> tuple[FloatArray, ...]:
         """As `_Plain.strategies`."""
-        return self.layout.split(self.now)
+        sums = self.layout.split_copies(self.sums)
+        return tuple(x / total[..., None] for x, total in zip(self.layout.split(self.now), sums, strict=True))
 
     def updates(self) -> tuple[IntArray, ...]:
         """As `_Plain.updates`."""
@@ -539,56 +579,62 @@ class _Compiled:
         both = np.stack([self.memory, self.latest], axis=1)
         return self.layout.split(self.learner.scores(both))
 
-    def _noise(self, width: int, rounds: int) -> FloatArray | None:
+    def _noise(self, width: int, rounds: int, seeds: slice = slice(None)) -> FloatArray | None:
         if self.noises is None:
             return None
-        return _gumbel(np.stack([rng.random((rounds, width)) for rng in self.noises]))
+        return _gumbel(np.stack([rng.random((rounds, width)) for rng in self.noises[seeds]]))
 
     def chunk(self, rounds: int, kept: FloatArray | None, seen: list[Any] | None) -> None:
         """As `_Plain.chunk`."""
         from .compiled import play  # numba takes a moment to load, and only sampled runs need it
 
         layout = self.layout
-        numbers = np.empty((self.batch, rounds, 1 + layout.n))
-        noise = self._noise(sum(layout.actions), rounds)
         # fresh arrays in C order, so that numba compiles the loop for one layout only
         strategies = np.empty((self.batch, 0 if kept is None else rounds, layout.cells))
         met = [np.empty((self.batch, 0 if seen is None else rounds, layout.n), dtype=np.int16) for _ in range(2)]
 
         def part(low: int, high: int) -> None:
-            for b in range(low, high):
-                self.rngs[b].random(out=numbers[b])
-            play(
-                self.learner.code,
-                self.learner.anytime,
-                low,
-                high,
-                self.game_of,
-                self.cell_types,
-                self.cell_rows,
-                np.array(layout.actions),
-                layout.first_copy,
-                layout.first_cell,
-                self.widths,
-                self.action_steps,
-                self.tables,
-                self.largest,
-                self.cumulative,
-                self.guide,
-                self.last_cell,
-                self.mask,
-                self.last_action,
-                self.coefficients,
-                self.memory,
-                self.latest,
-                self.now,
-                self.counts,
-                numbers,
-                np.zeros((1, 1, 1)) if noise is None else noise,
-                strategies,
-                met[0],
-                met[1],
-            )
+            group = max(1, _NUMBERS // (rounds * (1 + layout.n)))
+            numbers = np.empty((min(group, high - low), rounds, 1 + layout.n))
+            for first in range(low, high, group):
+                last = min(high, first + group)
+                for b in range(first, last):
+                    self.rngs[b].random(out=numbers[b - first])
+                noise = self._noise(sum(layout.actions), rounds, slice(first, last))
+                play(
+                    self.learner.code,
+                    self.learner.anytime,
+                    self.by_factors,
+                    first,
+                    last,
+                    self.game_of,
+                    self.cell_types,
+                    self.cell_rows,
+                    self.actions,
+                    layout.first_copy,
+                    layout.first_cell,
+                    self.action_steps,
+                    self.tables,
+                    self.factors,
+                    self.largest,
+                    self.cumulative,
+                    self.guide,
+                    self.last_cell,
+                    self.mask,
+                    self.last_action,
+                    self.coefficients,
+                    self.memory,
+                    self.latest,
+                    self.bases,
+                    self.now,
+                    self.sums,
+                    self.counts,
+                    numbers,
+                    np.zeros((1, 1, 1)) if noise is None else noise,
+                    strategies,
+                    met[0],
+                    met[1],
+                )
 
         edges = np.linspace(0, self.batch, self.threads + 1).astype(int)
         if self.threads == 1:
@@ -609,6 +655,10 @@ class _Payoffs:
         n = game.n_players
         self.game, self.i, self.n, self.scale = game, i, n, scale
         moved = np.moveaxis(game.payoffs[i] / scale, n + i, -1)
+        self.own_type: IntArray | None = None  # own type of each row of the table, where it depends on it
+        if moved.shape[i] > 1 or game.type_shape[i] == 1:
+            own = np.arange(moved.shape[i]).reshape([-1 if k == i else 1 for k in range(2 * n - 1)])
+            self.own_type = np.broadcast_to(own, moved.shape[:-1]).ravel()
         self.table = np.ascontiguousarray(moved).reshape(-1, moved.shape[-1])
         steps, step = [], 1
         for length in reversed(moved.shape[:-1]):

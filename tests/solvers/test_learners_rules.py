@@ -25,7 +25,7 @@ from spverify.solvers.learners import (
     run_games,
     run_learners,
 )
-from spverify.verify.errors import UsageError
+from spverify.verify.errors import BudgetError, UsageError
 from spverify.verify.game import BayesianGame
 from spverify.verify.regret import assess, interim_regrets
 
@@ -315,3 +315,55 @@ def test_learning_from_marginals_instead_of_the_conditional_prior_is_refuted() -
         assert max(float(r.max()) for r in regrets) > 0.9
     short = run_learners(wrong, rule, 400, types="expected", opponents="expected")
     assert assess(game, short.readout("argmax")).gap_exact == 1
+
+
+# ---------------------------------------------------------------------------------------- weights by factors
+
+
+@pytest.mark.parametrize("rule", [MultiplicativeWeights(0.9), OptimisticHedge(0.9), Exp3(0.3)])
+def test_long_compiled_runs_keep_to_the_numbers_of_the_plain_path(rule: Learner) -> None:
+    """Weights far apart, out of a double's range and back again: player 1 plays a long cycle of its own."""
+    u = np.array([[1.0, 0.0], [0.0, 1.0], [0.4, 0.4]])
+    habit = np.array([[0.0, 1e-4], [1e-4, 0.0], [0.0, 0.0]])
+    game = BayesianGame(np.eye(1), [u.reshape(1, 1, 3, 2), habit.reshape(1, 1, 3, 2)])
+    fast, plain = (run_learners(game, rule, 3000, seeds=2, compiled=how) for how in (True, False))
+    for a, b in zip(fast.strategies, plain.strategies, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-10)
+    np.testing.assert_array_equal(fast.actions, plain.actions)
+
+
+def test_weights_come_back_from_nothing() -> None:
+    """One action is behind by far more than a double can say, then earns its way back to the front."""
+    early = run_learners(BayesianGame([1.0], [np.array([[1.0, 0.0]])]), MultiplicativeWeights(0.9), 3000, compiled=True)
+    assert early.last[0][0, 0, 1] == 0.0
+    assert early.leading[0].tolist() == [[0]]
+
+
+def test_rates_that_leave_no_room_for_factors_are_played_from_totals() -> None:
+    """Payoffs far beyond their scale, and tuned rates that differ by type where payoffs do not."""
+    big = BayesianGame([1.0], [np.array([[1e6, 1e6 + 1, 1e6 - 400.0]])])
+    for compiled in (True, False):
+        run = run_learners(big, MultiplicativeWeights(0.5), 50, compiled=compiled)
+        np.testing.assert_allclose(
+            run.last[0][0, 0], np.exp(np.log(1.5) * 50 * np.array([-1.0, 0.0, -401.0])), atol=1e-6
+        )
+    u = np.random.default_rng(0).random((1, 1, 2, 3))
+    game = BayesianGame(np.array([[0.1], [0.9]]), [u, u])
+    fast, plain = (run_learners(game, MultiplicativeWeights(rate="tuned"), 400, compiled=how) for how in (True, False))
+    for a, b in zip(fast.strategies, plain.strategies, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_draws_are_kept_where_asked_for() -> None:
+    game = correlated(0)
+    for compiled in (True, False):
+        bare = run_learners(game, RegretMatching(), 30, keep=False, compiled=compiled)
+        drawn = run_learners(game, RegretMatching(), 30, keep=False, draws=True, compiled=compiled)
+        whole = run_learners(game, RegretMatching(), 30, compiled=compiled)
+        assert bare.types is None and bare.strategies is None and drawn.strategies is None
+        np.testing.assert_array_equal(drawn.actions, whole.actions)
+        np.testing.assert_allclose(bare.last[0], whole.last[0])
+        with pytest.raises(UsageError, match="has a log"):
+            bare.log()
+    with pytest.raises(BudgetError, match="GiB"):
+        run_learners(game, RegretMatching(), 10**9, keep=False, draws=True)
