@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..trained_leaders.tabulate import start_inspection
+from ..trained_leaders.settings import DynamicSetting
+from ..trained_leaders.tabulate import Tabulation, start_inspection
 from ..verify.errors import FormatError, UsageError
 from ..verify.plain import parse_number
 from ..verify.verdict import Statement, Verdict, combine
@@ -176,6 +177,9 @@ def audit_leader(
         from . import questions, robustness
 
         leader = inspection.result()
+    world = leader.dynamic_world
+    if world is not None:
+        return _audit_dynamic(name or Path(path).stem, Path(path), leader, world, options, seeds, say)
     file = questions.Subject.of(name or Path(path).stem, Path(path), leader, options)
     statements = [*questions.ask_file(file), *questions.ask_commitment(file), *questions.ask_tabulation(file)]
     rounds = file.followers.updates * file.factors[-1]
@@ -221,4 +225,31 @@ def audit_leader(
         },
         certificates=certificates,
         verdict=verdict,
+    )
+
+
+def _audit_dynamic(
+    name: str,
+    path: Path,
+    leader: Tabulation,
+    world: DynamicSetting,
+    options: Options,
+    seeds: int | None,
+    say: Progress,
+) -> Audit:
+    """The audit of a leader whose play goes on: no equilibrium range and so no certificates."""
+    from . import dynamic, questions
+
+    subject = dynamic.DynamicSubject.of(name, path, leader, world, options, runs=seeds)
+    say(f"replaying {subject.runs} × {subject.periods * subject.factors[-1]} periods of Q-learning")
+    found = [*questions.ask_file(subject), *questions.ask_commitment(subject), *dynamic.statements(subject)]
+    return Audit(
+        subject=subject.to_document(),
+        headline=dynamic.headline(subject),
+        statements=tuple(found),
+        mechanism=tuple(mechanism_table(leader)),
+        tables=dynamic.tables(subject),
+        series=dict(dynamic.series(subject)),
+        certificates={},
+        verdict=combine(found),
     )

@@ -18,7 +18,14 @@ from typing import Any
 from numpy import median
 
 from ..solvers.learners import LEARNERS, MODES
-from ..trained_leaders.settings import Setting, get_setting, list_settings
+from ..trained_leaders.settings import (
+    DynamicSetting,
+    Setting,
+    World,
+    get_world,
+    list_dynamic_settings,
+    list_settings,
+)
 from ..trained_leaders.settings.setting import table_rows
 from ..verify.errors import FormatError, SpverifyError, UnreadableError, UsageError
 from ..verify.game import BayesianGame
@@ -181,7 +188,7 @@ def _check(claim: Any, where: str) -> None:
     for key, allowed in (
         ("comparison", tuple(_COMPARISONS)),
         ("role", ("required", "information")),
-        ("readout", ("empirical", "last", "argmax")),
+        ("readout", ("empirical", "last", "argmax", "best-reply")),
         ("figure", ("value", "gap")),
         ("over", ("pure", "mixed")),
         ("side", ("min", "max")),
@@ -291,10 +298,10 @@ def _what_would_change(wrong: bool, comparison: str) -> str:
     return "A figure that agrees would uphold it." if wrong else f"A figure {side[comparison]} would refute it."
 
 
-def _world(claim: Mapping[str, Any]) -> Setting:
-    if claim["setting"] not in list_settings():
+def _world(claim: Mapping[str, Any]) -> Setting | DynamicSetting:
+    if claim["setting"] not in (*list_settings(), *list_dynamic_settings()):
         raise OutOfReachError(f"this version has no setting {claim['setting']}")
-    return get_setting(claim["setting"], claim.get("parameters"))
+    return get_world(claim["setting"], claim.get("parameters"))
 
 
 def _reference(claim: Mapping[str, Any], folder: Path) -> Found:
@@ -338,9 +345,13 @@ def _matrix(rows: Any, field: str) -> list[list[Fraction]]:
 
 
 def _leader(claim: Mapping[str, Any], folder: Path) -> Found:
-    from .replay import Followers, Replays
+    from .replay import READOUTS, Followers, Replays
 
     setting = _world(claim)
+    if isinstance(setting, DynamicSetting):
+        return _dynamic_leader(claim, setting)
+    if claim["readout"] not in READOUTS:
+        raise OutOfReachError(f"{setting.name} has no readout {claim['readout']}")
     own = setting.followers
     rate = float(parse_number(claim["rate"])) if "rate" in claim else own.epsilon
     followers = Followers(claim.get("updates", own.updates), rate, own.types, own.opponents)
@@ -376,6 +387,8 @@ def _reach(claim: Mapping[str, Any], folder: Path) -> Found:
         scale = game_scale(game)
     else:
         setting = _world(claim)
+        if isinstance(setting, DynamicSetting):
+            raise OutOfReachError(f"{setting.name} is a dynamic setting, whose followers are Q-learners")
         game, scale = _led(claim, setting), float(setting.payoff_scale)
     scale = float(parse_number(claim["payoff_scale"])) if "payoff_scale" in claim else scale
     rate = float(parse_number(claim["rate"])) if "rate" in claim else None
@@ -413,13 +426,38 @@ def _reach(claim: Mapping[str, Any], folder: Path) -> Found:
     return Found(share, "statistical", how, found.verdict != "inconclusive", details)
 
 
+def _dynamic_leader(claim: Mapping[str, Any], setting: DynamicSetting) -> Found:
+    """Value or gap of a table whose play goes on: against an exact reply, or the mean over runs of Q-learners."""
+    from ..trained_leaders.dynamic import BEST_REPLY, exact_replies, measure_rule, reply_value
+
+    if "table" not in claim:
+        raise OutOfReachError(f"{setting.name} has no leaders who commit to a mixture")
+    table = [_action(setting, entry) for entry in _list(claim["table"], "table")]
+    games, weights = setting.unfold(table), [w for _, w in setting.scenarios]
+    figure = claim.get("figure", "value")
+    if claim["readout"] == BEST_REPLY:
+        if not exact_replies(games):
+            raise OutOfReachError(f"{setting.name} has no readout {BEST_REPLY}")
+        value = reply_value(games, weights) if figure == "value" else Fraction(0)
+        return Found(value, "exact", "by backward induction, ties broken against the leader", True, {})
+    if claim["readout"] == "empirical" or "rate" in claim:
+        raise OutOfReachError(f"the followers of {setting.name} are Q-learners with one rate, read when frozen")
+    seeds, periods = claim.get("seeds", 32), claim.get("updates", setting.periods)
+    (found,) = measure_rule(games, weights, setting.learner, [periods], runs=seeds, rng_seed=0)
+    value = found.mean.middle if figure == "value" else found.gap().high
+    whose = "value, mean" if figure == "value" else "gap a round, the largest"
+    values = [float(v.middle) for v in found.values]
+    details = {"values": [min(values), max(values)], "updates": periods, "seeds": seeds}
+    return Found(value, "exact", f"{whose} over {seeds} runs of {periods} periods", True, details)
+
+
 def _list(given: Any, field: str) -> list[Any]:
     if not isinstance(given, list):
         raise FormatError(f"expected a list, got {given!r}", field=field)
     return given
 
 
-def _action(setting: Setting, entry: Any) -> int:
+def _action(setting: World, entry: Any) -> int:
     if type(entry) is int:
         return entry
     try:

@@ -5,10 +5,19 @@ A leader file is opened by the same child process as in an audit; nothing in it 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..trained_leaders.settings import get_setting, list_settings
+from ..trained_leaders.settings import (
+    DynamicSetting,
+    Setting,
+    World,
+    get_setting,
+    get_world,
+    list_dynamic_settings,
+    list_settings,
+)
 from ..trained_leaders.tabulate import Tabulation, inspect_leader
 from ..verify.errors import UnreadableError, UsageError
 from ..verify.plain import number_text
@@ -72,42 +81,81 @@ def show_document(leader: str) -> dict[str, Any]:
             "network_agrees_with_table": found.network_agrees,
             "origin": found.commitment["origin"],
         },
-        "players": [{"name": p.name, "types": list(p.types), "actions": list(p.actions)} for p in found.game.players],
+        "players": _players(found),
         "mechanism": mechanism_table(found),
         "training": found.training,
         "claims": found.claims,
     }
 
 
+def _players(found: Tabulation) -> list[dict[str, Any]]:
+    world = found.dynamic_world
+    if world is None:
+        return [{"name": p.name, "types": list(p.types), "actions": list(p.actions)} for p in found.game.players]
+    game, labels = world.unfold([row.index(1) for row in found.rows])[0], [label for label, _ in world.scenarios]
+    return [
+        {"name": name, "types": labels, "actions": list(own)}
+        for name, own in zip(game.players, game.actions, strict=True)
+    ]
+
+
 def settings_document() -> dict[str, Any]:
     """What ``spverify settings`` prints with ``--json``."""
-    rows = []
-    for name in list_settings():
-        setting = get_setting(name)
-        followers = setting.followers
-        rows.append(
-            {
-                "name": name,
-                "followers": len(setting.players),
-                "types": [len(player.types) for player in setting.players],
-                "follower_actions": [len(player.actions) for player in setting.players],
-                "observations": len(setting.observations),
-                "leader_actions": len(setting.actions),
-                "leader_action": list(setting.leader_actions),
-                "payoff_scale": setting.payoff_scale,
-                "updates": followers.updates,
-                "epsilon": followers.epsilon,
-                "parameters": setting.parameters,
-                "references": [
-                    {
-                        "name": reference.name,
-                        "value": float(reference.value),
-                        "value_exact": number_text(reference.value),
-                        "kind": reference.kind,
-                        "text": reference.text,
-                    }
-                    for reference in setting.references()
-                ],
-            }
-        )
+    rows = [_one_shot(get_setting(name)) for name in list_settings()]
+    for name in list_dynamic_settings():
+        world = get_world(name)
+        assert isinstance(world, DynamicSetting)
+        rows.append(_dynamic(world))
     return {"command": "settings", "settings": rows}
+
+
+def _one_shot(setting: Setting) -> dict[str, Any]:
+    followers = setting.followers
+    return {
+        "name": setting.name,
+        "dynamic": False,
+        "followers": len(setting.players),
+        "types": [len(player.types) for player in setting.players],
+        "follower_actions": [len(player.actions) for player in setting.players],
+        **_shared(setting),
+        "updates": followers.updates,
+        "epsilon": followers.epsilon,
+    }
+
+
+def _dynamic(setting: DynamicSetting) -> dict[str, Any]:
+    """A setting whose play goes on; its "types" are what followers know and the leader never sees."""
+    game, learner = setting.unfold([0] * len(setting.observations))[0], setting.learner
+    return {
+        "name": setting.name,
+        "dynamic": True,
+        "followers": len(game.players),
+        "types": [len(setting.scenarios)] * len(game.players),
+        "follower_actions": [len(own) for own in game.actions],
+        **_shared(setting),
+        "states": len(game.states),
+        "rounds": game.rounds,
+        "updates": setting.periods,
+        "epsilon": None,
+        "learner": asdict(learner),
+    }
+
+
+def _shared(setting: World) -> dict[str, Any]:
+    return {
+        "observations": len(setting.observations),
+        "leader_actions": len(setting.actions),
+        "leader_action": list(setting.leader_actions),
+        "payoff_scale": setting.payoff_scale,
+        "parameters": setting.parameters,
+        "references": [
+            {
+                "name": reference.name,
+                "value": float(reference.value),
+                "value_exact": number_text(reference.value),
+                "kind": reference.kind,
+                "text": reference.text,
+            }
+            for reference in setting.references()
+        ],
+    }

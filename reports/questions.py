@@ -23,6 +23,7 @@ from ..verify.plain import number_text
 from ..verify.regret import assess
 from ..verify.verdict import Statement, Verdict
 from .audit import Progress
+from .dynamic import DynamicSubject
 from .numerals import outward, show
 from .replay import READOUTS, Reading, RegretCurve, Replays
 from .statements import state
@@ -52,7 +53,7 @@ READOUT_WORDS = {
 # ------------------------------------------------------------------------------------ the file and the mechanism
 
 
-def ask_file(subject: Subject) -> list[Statement]:
+def ask_file(subject: Subject | DynamicSubject) -> list[Statement]:
     """Is the file what it seems, and safe to read?"""
     leader = subject.leader
     own = hashlib.sha256(subject.path.read_bytes()).hexdigest()
@@ -69,7 +70,7 @@ def ask_file(subject: Subject) -> list[Statement]:
     ]
 
 
-def ask_commitment(subject: Subject) -> list[Statement]:
+def ask_commitment(subject: Subject | DynamicSubject) -> list[Statement]:
     """Is the leader a commitment: a function of what it observes, and nothing else?
 
     A table or a network on the one-hot observation cannot be anything else. Of a policy trained elsewhere, whose file

@@ -7,7 +7,7 @@ a discount; payoffs known between two rationals only give answers between two ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -161,6 +161,48 @@ class DynamicGame:
         ends = [sum((table[s][a] for s, a in met), Fraction(0)) for table in self.leader]
         found = Enclosure(ends[0], ends[1])
         return found if self.rounds is not None else found.times(Fraction(1, len(met)))
+
+    def any_play(self) -> Enclosure:
+        """What the leader gets whatever its followers do: from the least to the most, over all starts.
+
+        A total where play has an end; else a long-run average, least and most over all cycles of states (Karp 1978).
+        """
+        if self.rounds is not None:
+            return Enclosure(self._extreme_total(min, self.leader[0]), self._extreme_total(max, self.leader[1]))
+        low, high = self.leader
+        negated = tuple(tuple(-v for v in row) for row in high)
+        return Enclosure(self._least_mean(low), -self._least_mean(negated))
+
+    def _extreme_total(self, pick: Callable[[list[Fraction]], Fraction], table: Table) -> Fraction:
+        assert self.rounds is not None
+        value = [Fraction(0)] * len(self.states)
+        for _ in range(self.rounds):
+            value = [
+                pick([pay + value[s] for pay, s in zip(row, follow, strict=True)])
+                for row, follow in zip(table, self.successor, strict=True)
+            ]
+        return pick([value[s] for s in self.starting_states])
+
+    def _least_mean(self, table: Table) -> Fraction:
+        """The least mean of a cycle that can be reached: walks of k steps for k up to the number of states."""
+        count = len(self.states)
+        walks: list[list[Fraction | None]] = [[Fraction(0) if p else None for p in self.start]]
+        for _ in range(count):
+            after: list[Fraction | None] = [None] * count
+            for s, so_far in enumerate(walks[-1]):
+                if so_far is None:
+                    continue
+                for pay, end in zip(table[s], self.successor[s], strict=True):
+                    best = after[end]
+                    if best is None or so_far + pay < best:
+                        after[end] = so_far + pay
+            walks.append(after)
+        means = []
+        for s, last in enumerate(walks[count]):
+            shorter = [(walks[k][s], k) for k in range(count)]
+            if last is not None:
+                means.append(max((last - w) / (count - k) for w, k in shorter if w is not None))
+        return min(means)
 
     # ------------------------------------------------------------------------------------ values
 

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..numerals import show, show_exact
+from .dynamic import WORDS, is_dynamic, scenarios
 from .pictures import READOUT_NAMES, horizon_picture, range_picture, regret_picture
 from .text import MEANING, SET_NAMES, asides, claims_summary, span, summary
 
@@ -17,8 +18,8 @@ Document = Mapping[str, Any]
 
 GROUPS = (
     ("The file and the mechanism", ("file.", "commitment", "tabulation")),
-    ("Do the followers settle?", ("gap.", "horizon.", "regret.")),
-    ("What is the leader worth?", ("value.", "reference.")),
+    ("Do the followers settle?", ("learners.", "gap.", "horizon.", "regret.")),
+    ("What is the leader worth?", ("value.", "baseline", "reference.")),
     ("What else could happen?", ("range.",)),
     ("How fine is the balance?", ("tolerance.", "ties", "knife-edge", "sensitivity.", "payments")),
     ("What its trainer claims", ("claim.",)),
@@ -30,11 +31,11 @@ _PICTURES = {"range": range_picture, "horizon": horizon_picture, "regret": regre
 
 def audit_html(document: Document) -> str:
     """The page of one audit."""
-    statements = document["statements"]
+    statements, dynamic = document["statements"], is_dynamic(document)
     groups = [(title, [s for s in statements if s["id"].startswith(prefixes)]) for title, prefixes in GROUPS]
     return (
         _environment()
-        .get_template("report.html.j2")
+        .get_template("dynamic.html.j2" if dynamic else "report.html.j2")
         .render(
             audit=document,
             subject=document["subject"],
@@ -47,12 +48,14 @@ def audit_html(document: Document) -> str:
             meaning=MEANING,
             readouts=READOUT_NAMES,
             sets=SET_NAMES,
+            words=WORDS,
+            scenarios=scenarios(document) if dynamic else [],
             pictures={
                 name: "".join(
                     f'<div class="{width}">{draw(document, narrow=width == "narrow")}</div>'
                     for width in ("wide", "narrow")
                 )
-                for name, draw in _PICTURES.items()
+                for name, draw in ({} if dynamic else _PICTURES).items()
             },
         )
     )

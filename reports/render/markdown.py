@@ -7,38 +7,27 @@ from fractions import Fraction
 from typing import Any
 
 from ..numerals import show, show_exact
+from .dynamic import is_dynamic, lead_rows, sections
 from .text import MEANING, SET_NAMES, asides, claims_summary, span, summary
 
 Document = Mapping[str, Any]
-_READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
+_READOUTS = {
+    "empirical": "average play",
+    "last": "final mix",
+    "argmax": "final actions",
+    "best-reply": "exact reply",
+}
 
 
 def audit_markdown(document: Document) -> str:
     """The report of one audit."""
-    subject, headline = document["subject"], document["headline"]
-    found = headline["range"]
+    subject = document["subject"]
     lines = [
         f"# {_plain(subject['name'])}: {document['verdict']}",
         "",
         f"Setting `{subject['setting']['name']}`, {subject['policy']['leader_action']} leader. {summary(document)}",
         "",
-        *_table(
-            ["figure", "", "evidence"],
-            [
-                [
-                    "value reached",
-                    f"**{show(headline['value'])}** ({_READOUTS[headline['readout']]}, "
-                    f"{subject['followers']['updates']} updates)",
-                    "exact",
-                ],
-                [
-                    "proved range",
-                    f"**{span(found, 6)}** at the play's own ε = {show(found['epsilon'])}",
-                    "exact" if found["proved"] else "exact, not closed",
-                ],
-                ["gap", f"**{show(headline['gap'], 6)}** ({show(headline['threshold'])} is allowed)", "exact"],
-            ],
-        ),
+        *_table(["figure", "", "evidence"], lead_rows(document) if is_dynamic(document) else _lead(document)),
     ]
     notes = asides(document)
     if notes:
@@ -48,6 +37,64 @@ def audit_markdown(document: Document) -> str:
     lines += ["## What the leader does", ""]
     rows = [[r["observation"], ", ".join(_action(cell) for cell in r["actions"])] for r in document["mechanism"]]
     lines += _table(["observation", "action"], rows)
+    lines += _dynamic_findings(document) if is_dynamic(document) else _findings(document)
+    lines += ["## Every statement", ""]
+    lines += _table(
+        ["id", "role", "verdict", "measured", "threshold", "evidence", "statement"],
+        [
+            [
+                f"`{s['id']}`",
+                s["role"],
+                s["verdict"],
+                "" if s["measured"] is None else show(s["measured"], 8),
+                "" if s["threshold"] is None else show(s["threshold"], 8),
+                s["evidence"],
+                s["text"],
+            ]
+            for s in document["statements"]
+        ],
+    )
+    lines += [
+        "## How this was made",
+        "",
+        f"- file: {subject['bytes']} bytes, sha256 `{subject['sha256']}`",
+        f"- followers: {', '.join(f'{k} {v}' for k, v in subject['followers'].items())}",
+        f"- replays: {subject['options']['seeds']} seeds from {subject['options']['rng_seed']}",
+        *_proofs(document),
+        "",
+        f"spverify {document['spverify']}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _proofs(document: Document) -> list[str]:
+    count = len(document["certificates"])
+    return [f"- certificates: {count}, each re-proved by `spverify recheck certificates/NAME`"] if count else []
+
+
+def _lead(document: Document) -> list[list[str]]:
+    """The figures of the first screen."""
+    subject, headline = document["subject"], document["headline"]
+    found = headline["range"]
+    return [
+        [
+            "value reached",
+            f"**{show(headline['value'])}** ({_READOUTS[headline['readout']]}, "
+            f"{subject['followers']['updates']} updates)",
+            "exact",
+        ],
+        [
+            "proved range",
+            f"**{span(found, 6)}** at the play's own ε = {show(found['epsilon'])}",
+            "exact" if found["proved"] else "exact, not closed",
+        ],
+        ["gap", f"**{show(headline['gap'], 6)}** ({show(headline['threshold'])} is allowed)", "exact"],
+    ]
+
+
+def _findings(document: Document) -> list[str]:
+    """Horizons, ranges and robustness of a one-shot audit."""
+    lines: list[str] = []
     lines += ["## When the followers go on learning", ""]
     lines += _table(
         ["horizon", "updates", "readout", "value", "over replays", "largest gap"],
@@ -100,33 +147,15 @@ def audit_markdown(document: Document) -> str:
                 for row in document["tables"]["sensitivity"]
             ],
         )
-    lines += ["## Every statement", ""]
-    lines += _table(
-        ["id", "role", "verdict", "measured", "threshold", "evidence", "statement"],
-        [
-            [
-                f"`{s['id']}`",
-                s["role"],
-                s["verdict"],
-                "" if s["measured"] is None else show(s["measured"], 8),
-                "" if s["threshold"] is None else show(s["threshold"], 8),
-                s["evidence"],
-                s["text"],
-            ]
-            for s in document["statements"]
-        ],
-    )
-    lines += [
-        "## How this was made",
-        "",
-        f"- file: {subject['bytes']} bytes, sha256 `{subject['sha256']}`",
-        f"- followers: {', '.join(f'{k} {v}' for k, v in subject['followers'].items())}",
-        f"- replays: {subject['options']['seeds']} seeds from {subject['options']['rng_seed']}",
-        f"- certificates: {len(document['certificates'])}, each re-proved by `spverify recheck certificates/NAME`",
-        "",
-        f"spverify {document['spverify']}",
-    ]
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _dynamic_findings(document: Document) -> list[str]:
+    """The tables of an audit of play that goes on."""
+    lines: list[str] = []
+    for title, head, rows in sections(document):
+        lines += [f"## {title}", "", *_table(head, rows)]
+    return lines
 
 
 def comparison_markdown(document: Document, links: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..numerals import show
+from .dynamic import figures_table, horizon_table, is_dynamic
 from .text import MEANING, WIDTH, asides, span, summary
 
 Document = Mapping[str, Any]
@@ -22,8 +23,31 @@ _READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final 
 
 def audit_text(document: Document) -> str:
     """What `spverify report` prints for one leader."""
+    subject, verdict, dynamic = document["subject"], document["verdict"], is_dynamic(document)
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (f" {verdict.upper()} ", f"bold reverse {_COLOURS[verdict]}"),
+            ("  " + subject["name"], "bold"),
+            f"  ({subject['setting']['name']}, {subject['policy']['leader_action']} leader)",
+        ),
+        Text(summary(document)),
+        Text(""),
+        figures_table(document) if dynamic else _figures(document),
+        Text(""),
+        horizon_table(document) if dynamic else _readouts(document),
+        Text(""),
+        _required(document),
+    ]
+    notes = asides(document)
+    if notes:
+        parts += [Text(""), Text("Not required, good to know", "bold")]
+        parts += [_aside(statement) for statement in notes]
+    return _render([*parts, Text("")])
+
+
+def _figures(document: Document) -> Table:
+    """The figures of the first screen."""
     subject, headline = document["subject"], document["headline"]
-    verdict = document["verdict"]
     found = headline["range"]
     figures = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     figures.add_row(
@@ -47,25 +71,7 @@ def audit_text(document: Document) -> str:
         f"{show(headline['threshold'], 4)} is allowed",
         "exact",
     )
-    parts: list[RenderableType] = [
-        Text.assemble(
-            (f" {verdict.upper()} ", f"bold reverse {_COLOURS[verdict]}"),
-            ("  " + subject["name"], "bold"),
-            f"  ({subject['setting']['name']}, {subject['policy']['leader_action']} leader)",
-        ),
-        Text(summary(document)),
-        Text(""),
-        figures,
-        Text(""),
-        _readouts(document),
-        Text(""),
-        _required(document),
-    ]
-    notes = asides(document)
-    if notes:
-        parts += [Text(""), Text("Not required, good to know", "bold")]
-        parts += [_aside(statement) for statement in notes]
-    return _render([*parts, Text("")])
+    return figures
 
 
 def _aside(statement: Document) -> RenderableType:

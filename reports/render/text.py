@@ -268,9 +268,9 @@ def settings_text(document: Mapping[str, Any]) -> str:
 
 
 def _short(value: Fraction) -> str:
-    """A short decimal where that is exact, else the fraction."""
+    """A short decimal where that is exact or the fraction is long, else the fraction."""
     text = show(value, 5)
-    return text if Fraction(text) == value else str(value)
+    return text if Fraction(text) == value or value.denominator > 9999 else str(value)
 
 
 def _counts(numbers: list[int]) -> str:
@@ -305,7 +305,8 @@ def leader_text(document: Mapping[str, Any]) -> str:
         lines += ["", "  What its trainer claims (unchecked here; `spverify report` recomputes it)"]
         names = [name for name in ("value", "gap") if name in claims]
         readouts = list(claims[names[0]]) if names else []
-        lines += table(["readout", *names], [[r, *(show(claims[n].get(r, 0.0)) for n in names)] for r in readouts])
+        figures = [[r, *(show(claims[n][r]) if r in claims[n] else "" for n in names)] for r in readouts]
+        lines += table(["readout", *names], figures)
     return "\n".join(lines)
 
 
@@ -314,11 +315,13 @@ def _action(cell: Mapping[str, Any]) -> str:
 
 
 def train_text(documents: Sequence[Mapping[str, Any]], best: str) -> str:
-    """What was trained: value and gap under the three readouts, one line a seed; ``best`` is the file to go on with."""
-    readouts = ["empirical", "last", "argmax"]
+    """What was trained: value and gap under each readout, one line a seed; ``best`` is the file to go on with."""
+    readouts = list(documents[0]["value"])
     rows = []
     for d in documents:
-        figures = [f"{show(d['value'][r], 5)} ({show(d['gap'][r], 2, 'up')})" for r in readouts]
+        figures = [
+            show(d["value"][r], 5) + (f" ({show(d['gap'][r], 2, 'up')})" if r in d["gap"] else "") for r in readouts
+        ]
         rows.append([str(d["seed"]), *figures, f"{d['seconds']:.1f} s", d["leader"]])
     head = ["seed", *readouts, "time", "leader"]
     right = [1, 2, 3, 4]

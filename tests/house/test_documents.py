@@ -126,8 +126,11 @@ def test_json_in_the_formats_page_is_what_it_says(repo_root: Path) -> None:
 
 
 def test_the_settings_page_lists_what_ships(repo_root: Path) -> None:
-    from spverify.trained_leaders.settings import list_settings
+    from spverify.trained_leaders.settings import list_dynamic_settings, list_settings
 
     page = (repo_root / "docs/settings.md").read_text(encoding="utf-8")
     ships = re.findall(r"^\| \[S\d\].*\| ([^|]*) \| ships[^|]*\|$", page, re.MULTILINE)
-    assert {name for names in ships for name in re.findall(r"`([^`]+)`", names)} == set(list_settings())
+    assert {name for names in ships for name in re.findall(r"`([^`]+)`", names)} == {
+        *list_settings(),
+        *list_dynamic_settings(),
+    }

@@ -146,6 +146,40 @@ def test_with_an_end_no_history_dependent_strategy_does_better(game: DynamicGame
             assert total(game, i, best, s, 1, 3) == answer.optimum[s].high
 
 
+def reachable_cycle_means(game: DynamicGame) -> list[Fraction]:
+    """Means of the leader's payoffs (lower ends) over every simple cycle, walked edge by edge."""
+    found: list[Fraction] = []
+
+    def walk(path: list[int], paid: list[Fraction]) -> None:
+        for joint, after in enumerate(game.successor[path[-1]]):
+            pay = game.leader[0][path[-1]][joint]
+            if after in path:
+                loop = [*paid[path.index(after) :], pay]
+                found.append(sum(loop, Fraction(0)) / len(loop))
+            else:
+                walk([*path, after], [*paid, pay])
+
+    for start in game.starting_states:
+        walk([start], [])
+    return found
+
+
+@settings(max_examples=40)
+@given(games(None), games(3))
+def test_whatever_followers_do(endless: DynamicGame, short: DynamicGame) -> None:
+    means = reachable_cycle_means(endless)
+    wide = endless.leader[1][0][0] - endless.leader[0][0][0]
+    assert endless.any_play() == Enclosure(min(means), max(means) + wide)
+    totals = []
+    for acts in product(range(short.joint_actions), repeat=3):
+        state, paid = 0, Fraction(0)
+        for joint in acts:
+            paid += short.leader[0][state][joint]
+            state = short.successor[state][joint]
+        totals.append(paid)
+    assert short.any_play().low == min(totals) and short.any_play().high >= max(totals)
+
+
 @pytest.mark.parametrize("favour", [0, 1, -1])
 def test_exact_replies_break_ties_as_told(favour: int) -> None:
     # The follower does not care; the leader gets 1 from its second action in the last round only.

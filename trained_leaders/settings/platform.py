@@ -249,26 +249,18 @@ class Platform:
         """Consumer surplus with both sellers shown at a common price, rounded outwards to twelve places."""
         best = market((self.prices[0],) * 2)[1]
         top = Fraction(math.ceil(best.high * 10**12), 10**12)
-        common = {p: market((p, p))[1] for p in self.prices}
-        one_shot = common[self.prices[2]] if self.costs == COSTS else None
-        out = [
+        text = "both sellers shown at the lowest price of the grid: no rule and no sellers can exceed it"
+        if self.costs != COSTS:  # a seller whose cost is above the lowest price will not stay there
+            return [Reference("all-at-lowest-price", top, text, kind="bound")]
+        return [
+            Reference("optimum", top, f"{text}, and a cap there attains it"),
             Reference(
-                "all-at-lowest-price",
-                top,
-                "both sellers shown at the lowest price of the grid: no rule and no sellers can exceed it",
-                kind="bound",
-            )
+                "no-rule",
+                Fraction(round(market((self.prices[2],) * 2)[1].middle * 10**12), 10**12),
+                "both sellers shown at the equilibrium of the one-shot game on the grid, 1.483, to twelve places",
+                kind="baseline",
+            ),
         ]
-        if one_shot is not None:
-            out.append(
-                Reference(
-                    "one-shot-equilibrium",
-                    Fraction(round(one_shot.middle * 10**12), 10**12),
-                    "both sellers shown at the equilibrium of the one-shot game on the grid, 1.483, to twelve places",
-                    kind="baseline",
-                )
-            )
-        return out
 
 
 def _ends(cells: Sequence[Sequence[Enclosure]]) -> tuple[Table, Table]:
