@@ -120,7 +120,9 @@ PROBE_WORDS = {
 NEEDED_PROBES = ("repeat", "order", "single")
 
 
-def _commitment_by_perturbation(subject: Subject, origin: Mapping[str, Any], probes: list[dict[str, Any]]) -> Statement:
+def _commitment_by_perturbation(
+    subject: Subject | DynamicSubject, origin: Mapping[str, Any], probes: list[dict[str, Any]]
+) -> Statement:
     """The verdict over the recorded perturbations: only the switch to training mode may be left undecided."""
     changed = {probe["name"]: probe["changed"] for probe in probes if probe["changed"]}
     missing = [PROBE_WORDS[name] for name in NEEDED_PROBES if name not in {probe["name"] for probe in probes}]

@@ -39,7 +39,12 @@ _VARIABLES = {
     PAPER: "--paper",
 }
 READOUT_STYLE: dict[Any, Any] = {"empirical": (SECOND, "o"), "last": (THIRD, "s"), "argmax": (FIRST, "D")}
-READOUT_NAMES = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
+READOUT_NAMES = {
+    "empirical": "average play",
+    "last": "final mix",
+    "argmax": "final actions",
+    "best-reply": "exact reply",
+}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
