@@ -305,7 +305,7 @@ class Court:
     def __init__(self, problem: Problem, aim: str | Tensor, which: str) -> None:
         self.problem, self.game, self.which, self.aim = problem, problem.game, which, aim
         self.sense = "upper" if problem.sign > 0 else "lower"
-        self.fast = fast_kernel.big(problem.game.plain, strategies=which == "sf")
+        self.fast = fast_kernel.big(problem.game.plain)
         self.accepted: list[Certificate] = []
 
     def _accepts(self, certificate: Certificate) -> bool:

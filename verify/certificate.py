@@ -57,13 +57,12 @@ class Certificate:
     def recheck(self, game: BayesianGame | None = None) -> Recheck:
         """The kernel's answer; ``game`` is needed where the document does not carry it.
 
-        On big games, and where strategies may have to be searched, the kernel's fast twin answers.
+        On all but small games the kernel's fast twin answers.
         """
         document, plain = self.document, None if game is None else game.plain
         if plain is None and document["game"] is not None:
             document, plain = {**document, "game": None}, parse_game(document["game"])
-        strategies = document["claim"]["kind"] in ("upper", "lower") and document["claim"]["set"] == "sf"
-        fast = plain is not None and fast_kernel.big(plain, strategies=strategies)
+        fast = plain is not None and fast_kernel.big(plain)
         return (fast_kernel.check_certificate if fast else check_certificate)(document, plain)
 
     def write(self, path: str | Path) -> None:
@@ -125,7 +124,7 @@ def _document(
             "epsilon": number_text(epsilon),
             "value": number_text(value),
         },
-        "game": game.to_document() if inline else None,
+        "game": game.shared_document if inline else None,
         "game_sha256": game.sha256,
         "evidence": {"multipliers": None, "potentials": None, "play": None, "objective": None, **evidence},
     }

@@ -9,7 +9,7 @@ this one to it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernel
-from .kernel import Multipliers, Recheck, joint_types, prior_weight
+from .digests import game_sha256
+from .kernel import Multipliers, Recheck, joint_types, place, prior_weight
 from .plain import DoubleNumerators, PlainGame, SumNumerators, Tensor
 
 BITS = 24
@@ -31,6 +32,9 @@ MAX_NODES = 50_000_000
 
 _CHUNK = 1 << 18
 """Numbers worked on at once in that search: what fits the processor's cache a few times over."""
+
+_CLOSE = 64
+"""How many joint actions of a joint type are looked at one by one, when they are all but equal."""
 
 _NEVER = -(1 << 62)
 
@@ -48,51 +52,128 @@ def outer_bound(
 ) -> Fraction:
     """See `kernel.outer_bound`: same arguments, same exact result, joint actions of a joint type all at once."""
     sign = 1 if sense == "upper" else -1
-    total = 0
-    brackets, unit = _brackets(game, objective, sign, multipliers, potentials)
-    for types, account in brackets:
-        total += account.largest(game, types)
-    bound = epsilon * sum((y for *_, y in multipliers), Fraction(0)) + Fraction(total, unit)
+    brackets = _Brackets(game, objective, sign, multipliers, potentials)
+    total = sum(brackets.largest(types) for types in brackets.live)
+    bound = epsilon * sum((y for *_, y in multipliers), Fraction(0)) + Fraction(total, brackets.unit)
     return sign * bound
 
 
-def _brackets(
-    game: PlainGame,
-    objective: Tensor,
-    sign: int,
-    multipliers: Multipliers,
-    potentials: Sequence[Tensor] | None = None,
-) -> tuple[Iterator[tuple[tuple[int, ...], _Account]], int]:
-    """The bracket of theory T5 at each joint type where it is not 0, one after the other, and what all is over."""
-    n = game.n
-    gains, common = kernel.scaled_gains(game, objective, multipliers)
-    centred = kernel.centred_potentials(game, potentials) if potentials is not None else []
-    unit = math.lcm(game.prior.denominator * common, *(f.denominator * count for f, _, count in centred))
-    scale = unit // (game.prior.denominator * common)
+class _Brackets:
+    """The bracket of theory T5: ``live`` are the joint types where it is not 0, ``unit`` is what all is over."""
 
-    def accounts() -> Iterator[tuple[tuple[int, ...], _Account]]:
-        for types in joint_types(game):
-            weight = prior_weight(game, types) * scale
-            if not weight and not centred:
-                continue
-            account = _Account(game.action_shape)
-            if weight:
-                terms = objective.numerators.terms if isinstance(objective.numerators, SumNumerators) else (objective,)
-                for w in terms:
-                    factor = (
-                        sign * weight * (common // objective.denominator) * (objective.denominator // w.denominator)
-                    )
-                    account.add(_slice(w, types, n), factor)
-                for i in range(n):
-                    row = gains[i].get(types[i])
-                    if row and game.payoffs[i].shape[n + i] > 1:
-                        weighted = {a: gain * weight for a, gain in row.items()}
-                        account.deviations(_slice(game.payoffs[i], types, n), i, weighted)
-            for f, sums, count in centred:
-                account.add(_centred_slice(f, sums, count, types, n), unit // (f.denominator * count))
-            yield types, account
+    def __init__(
+        self,
+        game: PlainGame,
+        objective: Tensor,
+        sign: int,
+        multipliers: Multipliers,
+        potentials: Sequence[Tensor] | None = None,
+    ) -> None:
+        self.game, self.n = game, game.n
+        self.gains, common = kernel.scaled_gains(game, objective, multipliers)
+        self.centred = []
+        for f, sums, count in kernel.centred_potentials(game, potentials or ()):
+            numerators = [count * a - b for a, b in zip(f.numerators, sums, strict=True)]
+            self.centred.append(Tensor(f.shape, numerators, f.denominator * count))
+        self.unit = math.lcm(game.prior.denominator * common, *(f.denominator for f in self.centred))
+        self.scale = self.unit // (game.prior.denominator * common)
+        parts = objective.numerators.terms if isinstance(objective.numerators, SumNumerators) else (objective,)
+        self.objective = [(sign * (common // part.denominator), part) for part in parts]
+        self.live = [types for types in joint_types(game) if self.centred or prior_weight(game, types)]
 
-    return accounts(), unit
+    def _terms(self, types: tuple[int, ...]) -> tuple[list[tuple[int, Tensor]], list[tuple[int, dict[int, int]]]]:
+        """The bracket at a joint type: a sum of factor times array, less, for some players i, gains[a'] times their
+        payoff were a' played instead; all factors over `unit`."""
+        weight = prior_weight(self.game, types) * self.scale
+        plain = [(self.unit // f.denominator, f) for f in self.centred]
+        moved = []
+        if weight:
+            plain += [(weight * factor, part) for factor, part in self.objective]
+            for i, payoff in enumerate(self.game.payoffs):
+                row = self.gains[i].get(types[i])
+                if row and payoff.shape[self.n + i] > 1:
+                    moved.append((i, {a: gain * weight for a, gain in row.items()}))
+                    plain.append((weight * sum(row.values()), payoff))
+        return plain, moved
+
+    def account(self, types: tuple[int, ...]) -> _Account:
+        """The bracket at all joint actions of a joint type, without rounding."""
+        account = _Account(self.game.action_shape)
+        plain, moved = self._terms(types)
+        for factor, values in plain:
+            account.add(_slice(values, types, self.n), factor)
+        for i, gains in moved:
+            account.deviations(_slice(self.game.payoffs[i], types, self.n), i, gains)
+        return account
+
+    def largest(self, types: tuple[int, ...]) -> int:
+        """The largest bracket over the joint actions feasible at a joint type.
+
+        All are first reckoned to 30 bits, with a bound on how wrong that is; those that may be the largest are then
+        reckoned without rounding.
+        """
+        game, n = self.game, self.n
+        plain, moved = self._terms(types)
+        tables = {id(values): _to_30_bits(values, types, n) for _, values in plain}
+        sizes = [(factor, tables[id(values)][1]) for factor, values in plain]
+        sizes += [(g, tables[id(game.payoffs[i])][1]) for i, gains in moved for g in gains.values()]
+        # factors go to a common unit 2^-lift, in which all of them together stay below 2^30
+        top = max(factor.bit_length() - shift for factor, shift in sizes) + len(sizes).bit_length()
+        lift = 29 - top + self.unit.bit_length()
+        total = np.zeros(game.action_shape, dtype=np.int64)
+        sum_of_factors = 0
+        for factor, values in plain:
+            table, shift = tables[id(values)]
+            short = _shifted(factor, lift - shift) // self.unit
+            sum_of_factors += abs(short)
+            total += table * short
+        for i, gains in moved:
+            table, shift = tables[id(game.payoffs[i])]
+            short_gains = [_shifted(gain, lift - shift) // self.unit for gain in gains.values()]
+            sum_of_factors += sum(map(abs, short_gains))
+            own = np.moveaxis(table, i, -1)[..., list(gains)]
+            total -= np.expand_dims(own @ np.array(short_gains, dtype=np.int64), i)
+        # each term is a factor, wrong by less than 1, times a number of 30 bits, wrong by at most 1
+        wrong = len(sizes) * ((1 << 30) + 1) + sum_of_factors
+        rows = [[a for a, ok in enumerate(game.feasible[i][t]) if ok] for i, t in enumerate(types)]
+        block = total[np.ix_(*rows)]
+        close = np.argwhere(block >= block.max() - 2 * wrong)
+        if len(close) > _CLOSE:
+            return self.account(types).largest(game, types)
+        best = []
+        for at in close.tolist():
+            actions = tuple(row[k] for row, k in zip(rows, at, strict=True))
+            value = sum(factor * values.numerators[place(values, types + actions)] for factor, values in plain)
+            for i, gains in moved:
+                payoff = game.payoffs[i]
+                for a, gain in gains.items():
+                    instead = types + actions[:i] + (a,) + actions[i + 1 :]
+                    value -= gain * payoff.numerators[place(payoff, instead)]
+            best.append(value)
+        return max(best)
+
+
+def _to_30_bits(values: Tensor, types: tuple[int, ...], n: int) -> tuple[Limbs, int]:
+    """An array's numerators at one joint type, times 2^shift so that they just stay within 30 bits; and shift.
+
+    Each is within 1 of what it should be.
+    """
+    at = tuple(t if length > 1 else 0 for t, length in zip(types, values.shape[:n], strict=True))
+    if isinstance(values.numerators, DoubleNumerators):
+        doubles = np.frombuffer(values.numerators.values).reshape(values.shape)[at]
+        shift = 30 - math.frexp(max(float(doubles.max()), -float(doubles.min())))[1]
+        # both steps are without error, but for rounding to a whole number
+        return np.rint(np.ldexp(doubles, shift)).astype(np.int64), shift - values.numerators.shift
+    start = sum(t * stride for t, stride in zip(at, values.strides, strict=False))
+    numerators = values.numerators[start : start + math.prod(values.shape[n:])]
+    shift = 30 - max(abs(numerator) for numerator in numerators).bit_length()
+    short = [_shifted(numerator, shift) for numerator in numerators]
+    return np.array(short, dtype=np.int64).reshape(values.shape[n:]), shift
+
+
+def _shifted(value: int, by: int) -> int:
+    """value times 2^by; rounded down if by is negative."""
+    return value << by if by >= 0 else value >> -by
 
 
 def strategic_form_holds(
@@ -111,21 +192,22 @@ def strategic_form_holds(
     is not cut is reckoned again without rounding.
     """
     sign = 1 if sense == "upper" else -1
-    brackets, unit = _brackets(game, objective, sign, multipliers)
+    brackets = _Brackets(game, objective, sign, multipliers)
     slack = sign * value - epsilon * sum((y for *_, y in multipliers), Fraction(0))
-    limit = math.floor(slack * unit)
+    limit = math.floor(slack * brackets.unit)
     search = _Search(game, brackets)
     left, nodes = search.run(limit >> search.shift, max_nodes)
     if left is None:
         return False, nodes
     if len(left):
-        again, _ = _brackets(game, objective, sign, multipliers)
-        return search.largest(left, again) <= limit, nodes
+        return search.largest(left, brackets) <= limit, nodes
     return True, nodes
 
 
 def check_certificate(document: object, game: PlainGame | None = None) -> Recheck:
     """`kernel.check_certificate` with the bounds computed here; for games that the readable kernel would be slow on."""
+    if game is not None:
+        game_sha256(game)
     return kernel.check_certificate(
         document, game, max_nodes=MAX_NODES, outer=outer_bound, strategic=strategic_form_holds
     )
@@ -153,7 +235,7 @@ class _Account:
         self._carry()
 
     def deviations(self, payoff: Limbs, i: int, gains: dict[int, int]) -> None:
-        """Subtracts sum_a' gains[a'] * (payoff(a', a_-i) - payoff(a)) at every joint action a."""
+        """Subtracts sum_a' gains[a'] * payoff(a', a_-i) at every joint action a."""
         chosen = list(gains)
         own = np.moveaxis(payoff, 1 + i, -1)[..., chosen]
         digits = [_digits(gains[a]) for a in chosen]
@@ -166,7 +248,6 @@ class _Account:
                 deviated = own[..., part] @ table[part, k]
                 self.limbs[k : k + len(payoff)] -= np.expand_dims(deviated, 1 + i)
             self._carry()
-        self.add(payoff, sum(gains.values()))
 
     def _carry(self) -> None:
         """Brings all limbs but the highest into 0 .. 2^24 - 1; the highest keeps the sign."""
@@ -201,10 +282,10 @@ class _Search:
     last player; ``code`` says what the others chose there: each its action, or one past its actions while it is free.
     """
 
-    def __init__(self, game: PlainGame, brackets: Iterable[tuple[tuple[int, ...], _Account]]) -> None:
+    def __init__(self, game: PlainGame, brackets: _Brackets) -> None:
         self.last, self.n = kernel.replying_player(game), game.n
         self.others = [i for i in range(game.n) if i != self.last]
-        leading = {types: account.leading() for types, account in brackets}
+        leading = {types: brackets.account(types).leading() for types in brackets.live}
         bits = [
             BITS * (low + len(limbs) - 1) + int(np.abs(limbs[-1]).max()).bit_length() for limbs, low in leading.values()
         ]
@@ -283,14 +364,15 @@ class _Search:
                 stack.append((chosen, codes, after[parent, action]))
         return np.concatenate([np.zeros((0, depth), dtype=np.int64), *open_]), nodes
 
-    def largest(self, chosen: Limbs, brackets: Iterable[tuple[tuple[int, ...], _Account]]) -> int:
+    def largest(self, chosen: Limbs, brackets: _Brackets) -> int:
         """The largest sum of brackets over these choices of the others and all replies, exactly."""
         column = {(choice.player, choice.type): k for k, choice in enumerate(self.order)}
         totals = np.zeros((len(chosen), *self.root.shape), dtype=object)
-        for types, account in brackets:
+        for types in brackets.live:
+            limbs = brackets.account(types).limbs
             here: Any = tuple(chosen[:, column[i, types[i]]] for i in self.others)
-            replies = np.moveaxis(account.limbs, 1 + self.last, -1)[(slice(None), *here)]
-            totals[:, types[self.last]] += _sum(replies.reshape(len(account.limbs), len(chosen), -1).astype(object))
+            replies = np.moveaxis(limbs, 1 + self.last, -1)[(slice(None), *here)]
+            totals[:, types[self.last]] += _sum(replies.reshape(len(limbs), len(chosen), -1).astype(object))
         best = sum(totals[:, t, row != _NEVER].max(axis=1) for t, row in enumerate(self.root))
         return int(np.max(best))
 
@@ -341,13 +423,6 @@ def _slice(values: Tensor, types: tuple[int, ...], n: int) -> Limbs:
     return _integer_limbs(values.numerators[start : start + math.prod(shape)], shape)
 
 
-def _centred_slice(f: Tensor, sums: Sequence[int], count: int, types: tuple[int, ...], n: int) -> Limbs:
-    start = sum(t * stride for t, stride in zip(types, f.strides, strict=False))
-    shape = f.shape[n:]
-    part = slice(start, start + math.prod(shape))
-    return _integer_limbs([count * a - b for a, b in zip(f.numerators[part], sums[part], strict=True)], shape)
-
-
 def _integer_limbs(values: Sequence[int], shape: tuple[int, ...]) -> Limbs:
     width = max(1, -(-max(abs(value).bit_length() for value in values) // BITS))
     rows = [(row := _digits(value)) + [0] * (width - len(row)) for value in values]
@@ -376,7 +451,6 @@ def _double_limbs(values: npt.NDArray[np.float64], shift: int) -> Limbs:
     return out * np.sign(values).astype(np.int64)
 
 
-def big(game: PlainGame, *, strategies: bool = False) -> bool:
-    """Whether the readable kernel would take more than a few seconds on this game (searching its strategies)."""
-    cells = math.prod(game.type_shape) * math.prod(game.action_shape)
-    return cells > (1_000 if strategies else 20_000)
+def big(game: PlainGame) -> bool:
+    """Whether this module is quicker than the readable kernel on this game."""
+    return math.prod(game.type_shape) * math.prod(game.action_shape) > 1_000

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .digests import game_sha256
 from .errors import FormatError, GameError, UsageError
 from .plain import LARGEST_PAYOFF, DoubleNumerators, PlainGame, Tensor, normalised_prior, parse_game
 
@@ -294,11 +295,16 @@ class BayesianGame:
     @property
     def sha256(self) -> str:
         """Digest of the canonical content, the same for the ``.json`` and the ``.npz`` of one game."""
-        return self.plain.sha256
+        return game_sha256(self.plain)
 
     def to_document(self) -> dict[str, Any]:
         """The ``spverify-game`` document of this game."""
         return self.plain.document()
+
+    @cached_property
+    def shared_document(self) -> dict[str, Any]:
+        """`to_document`, made once for all certificates of this game; not to be changed."""
+        return self.to_document()
 
 
 def axis_letters(n: int) -> tuple[str, str]:

@@ -42,7 +42,6 @@ SET_NAMES = {
 KINDS = ("upper", "lower", "attained", "gap")
 MAX_NODES = 2_000_000
 FREE = -1
-IN_MEMORY = 1 << 18
 
 Multipliers = Sequence[tuple[int, int, int, Fraction]]
 Cells = dict[tuple[int, ...], list[tuple[tuple[int, ...], int]]]
@@ -95,7 +94,7 @@ def objective_tensor(game: PlainGame, objective: str, custom: object = None) -> 
         return game.leader
     if objective == "welfare":
         total = SumNumerators(game.payoffs, axes)
-        return Tensor(axes, total if len(total) > IN_MEMORY else list(total), total.denominator)
+        return Tensor(axes, total, total.denominator)
     if objective == "custom":
         if custom is None:
             raise UsageError("a custom objective needs its array")

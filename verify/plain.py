@@ -287,6 +287,10 @@ class Tensor:
 
     def nested(self, show: Callable[[Fraction], Any] = number_json) -> Any:
         """Nested lists of the entries, each as ``show`` gives it."""
+        if show is number_json and isinstance(self.numerators, DoubleNumerators):
+            doubles: list[float] = self.numerators.values.tolist()
+            whole = 1 << 53
+            return nest([int(x) if x.is_integer() and abs(x) < whole else x for x in doubles], self.shape)
         cache: dict[int, Any] = {}
         flat = []
         for value in self.numerators:
@@ -493,22 +497,28 @@ class PlainGame:
 
         The same as `digest` of ``document(number_text)``, without building that document.
         """
+        return self.digest(lambda array: (piece.encode("ascii") for piece in array.canonical()))
+
+    def digest(self, canonical: Callable[[Tensor], Iterable[bytes]]) -> str:
+        """`sha256`, given what makes the bytes of an array's canonical text."""
         out = hashlib.sha256()
+
+        def take(array: Tensor) -> None:
+            for piece in canonical(array):
+                out.update(piece)
+
         head = {k: v for k, v in self._frame().items() if k < "leader"}
         out.update(_canonical_text(head)[:-1].encode("ascii"))
         if self.leader is not None:
             out.update(b',"leader":')
-            for piece in self.leader.canonical():
-                out.update(piece.encode("ascii"))
+            take(self.leader)
         out.update(f',"name":{_canonical_text(self.name)},"payoffs":['.encode("ascii"))
         for i, payoff in enumerate(self.payoffs):
             out.update(b"," if i else b"")
-            for piece in payoff.canonical():
-                out.update(piece.encode("ascii"))
+            take(payoff)
         players = _canonical_text(self._frame()["players"])
         out.update(f'],"players":{players},"prior":'.encode("ascii"))
-        for piece in self.prior.canonical():
-            out.update(piece.encode("ascii"))
+        take(self.prior)
         out.update(b',"version":1}')
         return out.hexdigest()
 
