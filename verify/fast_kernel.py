@@ -1,9 +1,10 @@
 """The bounds of theory T5 for big games: the same exact answers as `kernel`, in numpy integers.
 
-Numbers are held as sums of limb[k] * 2^(24 k) with the limbs in int64: a product of two limbs stays below 2^48, so
-thousands of products add up without overflow, and carries are taken after each player's share. No number is ever
-rounded, but for the tables of the strategic-form search, upwards. The readable kernel is the reference; the tests hold
-this one to it.
+Rounding only ever says where to look: at 30 bits and with a bound on the error, which joint actions may be the largest
+of their joint type; rounded up to 62 bits, which branches the strategic-form search may cut. What is left is reckoned
+without rounding, where many numbers are wanted as sums of limb[k] * 2^(24 k) with the limbs in int64: a product of two
+limbs stays below 2^48, so thousands of products add up without overflow. No floating point decides anything. The
+readable kernel is the reference; the tests hold this one to it.
 """
 
 from __future__ import annotations

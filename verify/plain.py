@@ -288,7 +288,7 @@ class Tensor:
     def nested(self, show: Callable[[Fraction], Any] = number_json) -> Any:
         """Nested lists of the entries, each as ``show`` gives it."""
         if show is number_json and isinstance(self.numerators, DoubleNumerators):
-            doubles: list[float] = self.numerators.values.tolist()
+            doubles: Sequence[float] = self.numerators.values.tolist()
             whole = 1 << 53
             return nest([int(x) if x.is_integer() and abs(x) < whole else x for x in doubles], self.shape)
         cache: dict[int, Any] = {}
