@@ -3,9 +3,10 @@
 `python benchmarks/sb3.py` runs every setting, set-up and seed and writes benchmarks/results/sb3.json; `--setting`,
 `--setup` and `--seeds` run a piece and keep the rest of the file. SB3 trains on an environment written by hand in plain
 Python, as a user of SB3 would write it (`HandWritten`), or, for message mechanisms, on `stackelberg_env`. Either side
-has reached the optimum when the table of its policy's most likely actions has the optimal value, with a gap of at most
-.005, over 16 response phases, and still has after four more updates; the time is that of the first of these looks, and
-looking is not timed. Times are processor time of this process, which has one thread; both sides run in each piece.
+has reached the optimum when committing to its policy's most likely actions, or to the policy itself where the setting
+has mixtures, is worth at least the best pure commitment, with a gap of at most .005, over 16 response phases, and still
+is after four more updates; the time is that of the first of these looks, and looking is not timed. Times are processor
+time of this process, which has one thread; both sides run in each piece.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from spverify.trained_leaders.evaluate import evaluate_rows
 from spverify.trained_leaders.gym_env import stackelberg_env
 from spverify.trained_leaders.hyper import default_hyper
-from spverify.trained_leaders.mechanism import pure_actions
+from spverify.trained_leaders.mechanism import mixture_counts, pure_actions, softmax
 from spverify.trained_leaders.settings import get_setting
 from spverify.trained_leaders.settings.setting import Setting
 from spverify.trained_leaders.train import PolicyGradient, train
 
 RESULTS = Path(__file__).parent / "results" / "sb3.json"
 OPTIMUM = {"maintain": 20.0, "simple-allocation-3": 1.0, "mspm-pi": 0.0}
-GAP, REWARD_PLAYS, PHASES, STREAK = 0.005, 32, 16, 5
+GAP, REWARD_PLAYS, PHASES, STREAK, GRID = 0.005, 32, 16, 5, 1000
 
 PAPER = {
     "n_steps": 2048, "batch_size": 64, "n_epochs": 10, "learning_rate": 3e-4, "gamma": 1.0, "gae_lambda": 0.95,
@@ -127,16 +128,25 @@ def make_env(name: str) -> gymnasium.Env[Any, Any]:
 
 
 class Judge:
-    """Whether a table is optimal; each table is looked at once."""
+    """Whether a policy is as good as the best pure commitment; each mechanism is looked at once."""
 
     def __init__(self, name: str) -> None:
         self.setting, self.target = get_setting(name), OPTIMUM[name]
-        self.known: dict[tuple[int, ...], bool] = {}
+        self.known: dict[bytes, bool] = {}
 
-    def optimal(self, table: np.ndarray) -> bool:
-        key = tuple(int(a) for a in table)
+    def optimal(self, scores: np.ndarray) -> bool:
+        """Scores of actions, shape (n_obs, n_actions)."""
+        setting = self.setting
+        if self.table_is(pure_actions(scores, setting.legal)):
+            return True
+        return "mixture" in setting.leader_actions and self.table_is(
+            mixture_counts(softmax(scores, setting.legal), GRID) / GRID
+        )
+
+    def table_is(self, table: np.ndarray) -> bool:
+        key = table.tobytes()
         if key not in self.known:
-            found = evaluate_rows(self.setting, np.array(key), self.setting.followers, runs=PHASES, rng_seed=1)
+            found = evaluate_rows(self.setting, table, self.setting.followers, runs=PHASES, rng_seed=1)
             self.known[key] = found.value["argmax"] >= self.target - 1e-9 and found.gap["argmax"] <= GAP
         return self.known[key]
 
@@ -162,7 +172,7 @@ class Watch(BaseCallback):
         observations = torch.arange(self.training_env.observation_space.n)
         with torch.no_grad():
             scores = self.model.policy.get_distribution(observations).distribution.logits.numpy()
-        optimal = self.judge.optimal(pure_actions(scores, self.judge.setting.legal))
+        optimal = self.judge.optimal(scores.astype(float))
         self.streak = [*self.streak, began - self.began - self.own] if optimal else []
         self.own += time.process_time() - began
 
@@ -188,10 +198,12 @@ def run_spverify(name: str, seed: int) -> dict[str, Any]:
         for iteration in range(hyper.iterations):
             began = time.process_time()
             learner.iterate(iteration)
-            table, over = learner.mode(), learner.finished()
+            over = learner.finished()
             spent += time.process_time() - began
             iterations += 1
-            streak = [*streak, spent] if judge.optimal(table) else []
+            with torch.no_grad():
+                scores = learner.actor().double().numpy()
+            streak = [*streak, spent] if judge.optimal(scores) else []
             if len(streak) >= STREAK or over:
                 break
         if len(streak) >= STREAK or (streak and over):
@@ -205,7 +217,7 @@ def run_spverify(name: str, seed: int) -> dict[str, Any]:
         "spent": spent,
         "iterations": iterations,
         "train_command_seconds": whole,
-        "train_command_optimal": judge.optimal(result.table),
+        "train_command_optimal": judge.table_is(result.table),
     }
 
 

@@ -152,6 +152,7 @@ def audit_leader(
     seeds: int | None = None,
     rng_seed: int = 0,
     within: object = WITHIN,
+    allow_import: str | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audit one leader file (theory T10).
@@ -164,6 +165,7 @@ def audit_leader(
         seeds: number of replays; 8, or 3 when quick.
         rng_seed: seed of the replays.
         within: largest distance from a known optimum, as a share of what is at stake; text is taken exactly.
+        allow_import: a setting ``package.module:Attribute`` of your own that may be imported if the file names it.
         progress: told what is being done.
 
     Raises:
@@ -172,7 +174,7 @@ def audit_leader(
     options = Options.of(epsilon=epsilon, quick=quick, seeds=seeds, rng_seed=rng_seed, within=within)
     say = progress or (lambda message: None)
     say("reading the leader in a child process")
-    with start_inspection(path) as inspection:
+    with start_inspection(path, allow_import=allow_import) as inspection:
         # The child reads and tabulates while this process loads its libraries.
         from . import questions, robustness
 

@@ -38,6 +38,10 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Epsilon = Annotated[str, typer.Option(help="Largest gain from a deviation that is allowed: 0.05, 1/20, ... (exact).")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for certificates.", show_default=False)]
+AllowImport = Annotated[
+    str | None,
+    typer.Option(metavar="PKG.MODULE:NAME", help="A setting of your own that may be imported.", show_default=False),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -76,6 +80,7 @@ def report(
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JUnit XML for CI, all leaders in one.", show_default=False)
     ] = None,
+    allow_import: AllowImport = None,
     as_json: Json = False,
 ) -> None:
     """Audit leaders: value, proved range, gap, replays, claims; terminal, HTML, Markdown, JSON and certificates."""
@@ -90,6 +95,7 @@ def report(
         rng_seed=rng_seed,
         within=within,
         junit=junit,
+        allow_import=allow_import,
         as_json=as_json,
         say=_say,
     )
@@ -98,7 +104,9 @@ def report(
 
 @app.command(rich_help_panel="Leaders")
 def train(
-    setting: Annotated[str, typer.Argument(help="A setting; `spverify settings` lists them.")],
+    setting: Annotated[
+        str, typer.Argument(help="A setting; `spverify settings` lists them. Or your own: package.module:Name.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The leader file to write.")] = Path("leader.pt"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
     seeds: Annotated[
@@ -299,6 +307,7 @@ def replay(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for plays and table.", show_default=False)
     ] = None,
+    allow_import: AllowImport = None,
     as_json: Json = False,
 ) -> None:
     """Let learners play; measure regret, rate, cycling, and whether a gap is reached in time."""
@@ -320,7 +329,7 @@ def replay(
         level=level,
         plays=plays,
     )
-    game, scale = subject_game(subject)
+    game, scale = subject_game(subject, allow_import)
     tell = _say if sys.stderr.isatty() else lambda message: None
     answer = replay_game(game, question, scale=scale, out=out, progress=tell)
     if as_json:
@@ -383,12 +392,13 @@ def settings(as_json: Json = False) -> None:
 @app.command(rich_help_panel="Leaders")
 def show(
     leader: Annotated[str, typer.Argument(metavar="LEADER.pt", help="A leader file, or zoo:NAME.")],
+    allow_import: AllowImport = None,
     as_json: Json = False,
 ) -> None:
     """What a leader file contains: setting, policy, mechanism, training record and claims."""
     from .command_show import show_document
 
-    document = show_document(leader)
+    document = show_document(leader, allow_import)
     if as_json:
         _print_json(document)
         return

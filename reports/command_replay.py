@@ -63,7 +63,7 @@ class Question:
     plays: int = 1
 
 
-def subject_game(subject: str) -> tuple[BayesianGame, float]:
+def subject_game(subject: str, allow_import: str | None = None) -> tuple[BayesianGame, float]:
     """The game that a name on the command line means, a game file or a leader's, and its payoff scale.
 
     Raises:
@@ -73,7 +73,7 @@ def subject_game(subject: str) -> tuple[BayesianGame, float]:
         from ..trained_leaders.tabulate import inspect_leader
         from .command_show import leader_path
 
-        leader = inspect_leader(leader_path(subject))
+        leader = inspect_leader(leader_path(subject), allow_import=allow_import)
         return leader.game, float(leader.world.payoff_scale)
     game = read_game(subject)
     return game, game_scale(game)

@@ -33,6 +33,7 @@ def run_report(
     rng_seed: int,
     within: str,
     junit: Path | None,
+    allow_import: str | None,
     as_json: bool,
     say: Say,
 ) -> Verdict:
@@ -58,6 +59,7 @@ def run_report(
             seeds=seeds,
             rng_seed=rng_seed,
             within=within,
+            allow_import=allow_import,
             progress=tell,
         )
         tell("writing the report")

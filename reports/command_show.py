@@ -66,9 +66,9 @@ def mechanism_table(leader: Tabulation) -> list[dict[str, Any]]:
     return table
 
 
-def show_document(leader: str) -> dict[str, Any]:
+def show_document(leader: str, allow_import: str | None = None) -> dict[str, Any]:
     """What ``spverify show`` prints with ``--json``."""
-    found = inspect_leader(leader_path(leader))
+    found = inspect_leader(leader_path(leader), allow_import=allow_import)
     return {
         "command": "show",
         "leader": leader,

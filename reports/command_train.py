@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ..trained_leaders.settings import get_world
+from ..trained_leaders.settings import asked_world
 from ..verify.errors import UsageError
 from .numerals import show
 
@@ -30,7 +30,7 @@ def run_train(
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Trains one leader a seed and returns the documents that `--json` prints."""
-    get_world(setting, parameters)  # a wrong name is refused before torch is loaded
+    asked_world(setting, parameters)  # a wrong name is refused before torch is loaded
     from ..trained_leaders.train import train_leader
 
     return train_leader(

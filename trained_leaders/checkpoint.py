@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..verify.errors import SettingError
 from ..verify.formats import write_atomic
 from .leader_file import FORMAT, VERSION, LeaderFile, check_document, parse_leader_bytes, read_leader
-from .settings import World, exact_rows, get_world, rows_as_text, table_rows
+from .settings import World, asked_world, exact_rows, rows_as_text, table_rows
 
 __all__ = ["LeaderFile", "read_leader", "save_leader_table", "table_policy", "write_leader"]
 
@@ -88,7 +88,7 @@ def save_leader_table(
         ...     read_leader(pathlib.Path(folder) / "row0.pt").policy["rows"]
         [['1/4', '3/4', '0']]
     """
-    world = get_world(setting, parameters) if isinstance(setting, str) else setting
+    world = asked_world(setting, parameters) if isinstance(setting, str) else setting
     write_leader(path, setting=world, policy=table_policy(world, mechanism), training=training, claims=claims)
 
 

@@ -21,7 +21,7 @@ from ..verify.errors import UsageError
 from .checkpoint import table_policy, write_leader
 from .leader_file import MAX_HIDDEN, MAX_WIDTH
 from .mechanism import mixture_rows, network_scores, pure_actions, softmax
-from .settings import World, get_world, rows_as_text
+from .settings import World, asked_world, rows_as_text
 
 Floats = NDArray[np.float64]
 Asking = list[tuple[NDArray[np.int64], Floats]]
@@ -116,7 +116,7 @@ def save_leader(
         ...     save_leader(lambda seen: seen.argmax(axis=1), setting="simple-allocation-3", path=place).committed
         True
     """
-    world = get_world(setting, parameters) if isinstance(setting, str) else setting
+    world = asked_world(setting, parameters) if isinstance(setting, str) else setting
     if leader_action not in world.leader_actions:
         raise UsageError(f"{world.name}: leader_action must be {' or '.join(world.leader_actions)}")
     if illegal not in ILLEGAL:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..verify.errors import UsageError
 from .responses import Hedge, one_hot
-from .settings import Followers, Outcome, Setting, get_setting
+from .settings import Followers, Outcome, Setting, asked_setting
 
 if TYPE_CHECKING:
     import gymnasium
@@ -53,7 +53,7 @@ def stackelberg_env(
         import gymnasium
     except ImportError as error:
         raise UsageError('the environment needs Gymnasium: pip install "spverify[gym]"') from error
-    world = get_setting(setting) if isinstance(setting, str) else setting
+    world = asked_setting(setting)
     follow = followers or world.followers
     if (follow.types, follow.opponents) != ("sampled", "sampled"):
         raise UsageError("the environment plays, so followers must sample types and opponents")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..verify.errors import UsageError
 from .gym_env import draw_types, flat_prior, unfold
-from .settings import Outcome, Setting, get_setting
+from .settings import Outcome, Setting, asked_setting
 
 if TYPE_CHECKING:
     from pettingzoo import ParallelEnv
@@ -56,7 +56,7 @@ def stackelberg_parallel_env(
         from pettingzoo import ParallelEnv
     except ImportError as error:
         raise UsageError('the environment needs PettingZoo: pip install "spverify[pettingzoo]"') from error
-    world = get_setting(setting) if isinstance(setting, str) else setting
+    world = asked_setting(setting)
     plays = (world.followers.updates if response_plays is None else response_plays, reward_plays)
     if min(plays) < 1:
         raise UsageError(f"expected at least 1 response play and 1 reward play, got {plays[0]} and {plays[1]}")

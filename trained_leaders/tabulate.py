@@ -42,6 +42,7 @@ class Tabulation:
         network_agrees, network_difference, margin: see `mechanism.Mechanism`.
         commitment: facts that make the rows a commitment (inputs, deterministic, illegal mass, phase).
         seconds: time the child took.
+        allow_import: the setting that the user let be imported.
     """
 
     sha256: str
@@ -61,6 +62,7 @@ class Tabulation:
     margin: float | None
     commitment: dict[str, Any]
     seconds: float
+    allow_import: str | None = None
 
     @property
     def game(self) -> BayesianGame:
@@ -76,41 +78,48 @@ class Tabulation:
     @property
     def dynamic_world(self) -> DynamicSetting | None:
         """The setting object of a leader whose play goes on; None for a one-shot setting."""
-        world = get_world(self.setting, self.parameters)
+        world = get_world(self.setting, self.parameters, allow_import=self.allow_import)
         return world if isinstance(world, DynamicSetting) else None
 
     @property
     def world(self) -> Setting:
         """The setting object, made anew in this process."""
-        return get_setting(self.setting, self.parameters)
+        return get_setting(self.setting, self.parameters, allow_import=self.allow_import)
 
 
-def inspect_leader(path: str | Path, *, seconds: float = 60.0, memory_mb: int = 6144) -> Tabulation:
+def inspect_leader(
+    path: str | Path, *, seconds: float = 60.0, memory_mb: int = 6144, allow_import: str | None = None
+) -> Tabulation:
     """Read, evaluate and tabulate a leader file within limits.
 
     Args:
         seconds: wall and CPU time the child may use.
         memory_mb: address space the child may use, MiB.
+        allow_import: a setting ``package.module:Attribute`` that may be imported if the file names it.
 
     Raises:
         LeaderFileError: the file is refused, or a limit was reached; one sentence naming the rule.
         UnreadableError: no such file.
     """
-    return start_inspection(path, seconds=seconds, memory_mb=memory_mb).result()
+    return start_inspection(path, seconds=seconds, memory_mb=memory_mb, allow_import=allow_import).result()
 
 
-def start_inspection(path: str | Path, *, seconds: float = 60.0, memory_mb: int = 6144) -> Inspection:
+def start_inspection(
+    path: str | Path, *, seconds: float = 60.0, memory_mb: int = 6144, allow_import: str | None = None
+) -> Inspection:
     """Start the child and return at once, so that the caller can load other things meanwhile."""
-    return Inspection(Path(path), seconds, memory_mb)
+    return Inspection(Path(path), seconds, memory_mb, allow_import)
 
 
 class Inspection:
     """A running child; `result()` waits for it. As a context manager it ends a child nobody waited for."""
 
-    def __init__(self, path: Path, seconds: float, memory_mb: int) -> None:
+    def __init__(self, path: Path, seconds: float, memory_mb: int, allow_import: str | None = None) -> None:
         self._path, self._seconds, self._memory_mb = path, seconds, memory_mb
+        self._allow_import = allow_import
         self._deadline = time.monotonic() + seconds
         command = [sys.executable, "-P", "-m", _module_name(), str(path), str(seconds), str(memory_mb)]
+        command += [allow_import] if allow_import else []
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
@@ -145,7 +154,7 @@ class Inspection:
             kind, message, place = answer["error"]
             raised = UnreadableError if kind == UnreadableError.kind else LeaderFileError
             raise raised(message, path=self._path, field=place)
-        return _from_answer(answer)
+        return _from_answer(answer | {"allow_import": self._allow_import})
 
     def _explain(self, err: bytes) -> str:
         code = self._child.returncode
@@ -157,10 +166,10 @@ class Inspection:
         return f"reading and tabulating failed with exit code {code} ({last[0][:200]})"
 
 
-def tabulate_leader(leader: LeaderFile) -> dict[str, Any]:
+def tabulate_leader(leader: LeaderFile, allow_import: str | None = None) -> dict[str, Any]:
     """What the child answers, as a JSON document; runs in the calling process, without limits."""
     try:
-        setting = get_world(leader.setting, leader.parameters)
+        setting = get_world(leader.setting, leader.parameters, allow_import=allow_import)
     except SpverifyError as error:
         raise LeaderFileError(error.message, field="setting") from None
     mechanism = evaluate_mechanism(leader, setting)
@@ -230,10 +239,10 @@ def _module_name() -> str:
 
 def _main(arguments: list[str]) -> int:
     start = time.perf_counter()
-    path, seconds, memory_mb = arguments
+    path, seconds, memory_mb, *allowed = arguments
     _limit(float(seconds), int(memory_mb))
     try:
-        answer = tabulate_leader(read_leader(path))
+        answer = tabulate_leader(read_leader(path), *allowed)
     except SpverifyError as error:
         print(json.dumps({"error": [error.kind, error.message, error.field]}))
         return 0

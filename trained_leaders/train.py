@@ -43,7 +43,8 @@ from .mappo import StepPPO
 from .policy import Actor, Critic, MixtureHead, PureHead
 from .pomdp import REWARD, StackelbergPOMDP
 from .search import CrossEntropySearch
-from .settings import DynamicSetting, Setting, World, get_world
+from .settings import DynamicSetting, Setting, World, asked_world
+from .settings.imported import ImportedSetting
 from .structured import StructuredSearch
 from .unrolled import UnrolledGradient
 
@@ -513,7 +514,7 @@ def train_leader(
         SettingError: an unknown setting or parameter.
         UsageError: an unknown mode, parametrisation or hyper-parameter, no seeds or a repeated one.
     """
-    setting = get_world(setting_name, parameters)
+    setting = asked_world(setting_name, parameters)
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise UsageError(f"expected distinct seeds of at least 0, got {list(seeds)}")
     changes = dict(overrides or {})
@@ -558,7 +559,7 @@ class _SeedTask:
 
     def __call__(self, seed: int, path: Path, progress: Progress | None = None) -> tuple[dict[str, Any], float]:
         """Trains and writes; the document of the seed and the objective of what was deployed."""
-        setting = get_world(self.setting_name, self.parameters)
+        setting = asked_world(self.setting_name, self.parameters)
         result = train(
             setting,
             seed=seed,
@@ -633,7 +634,7 @@ def _command(setting: World, hyper: Hyper, seed: int, quick: bool, changes: Mapp
     """The command that makes this leader again."""
     parts = ["spverify train", setting.name, f"--seed {seed}"]
     given = setting.parameters
-    default = get_world(setting.name).parameters
+    default = {} if isinstance(setting, ImportedSetting) else asked_world(setting.name).parameters
     parts += [f"--set-param {k}={_text(v)}" for k, v in given.items() if default.get(k) != v]
     if hyper.leader_action != "pure":
         parts.append(f"--leader-action {hyper.leader_action}")

@@ -1,7 +1,7 @@
 """The worlds leaders are trained in: one file each, numpy only."""
 
 from .dynamic import DynamicSetting
-from .registry import get_setting, get_world, list_dynamic_settings, list_settings
+from .registry import asked_setting, asked_world, get_setting, get_world, list_dynamic_settings, list_settings
 from .setting import ExactRows, Followers, Outcome, Reference, Setting, World, exact_rows, rows_as_text, table_rows
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "Reference",
     "Setting",
     "World",
+    "asked_setting",
+    "asked_world",
     "exact_rows",
     "get_setting",
     "get_world",

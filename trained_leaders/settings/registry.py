@@ -1,4 +1,4 @@
-"""Settings by name. Unknown names and parameters are refused; nothing is ever imported by name."""
+"""Settings by name. Unknown names and parameters are refused; nothing is imported by name unless the user named it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ...verify.errors import SettingError
 from .allocation import SimpleAllocation
 from .design import MatrixDesign
 from .dynamic import DynamicSetting
+from .imported import import_setting, is_import_name
 from .matrix import registered_matrix_games
 from .platform import platforms
 from .prices import SequentialPrices, correlated_buyers, example_buyers, uniform_grid
@@ -111,29 +112,32 @@ def list_dynamic_settings() -> list[str]:
     return list(_dynamic())
 
 
-def get_setting(name: str, parameters: Mapping[str, Any] | None = None) -> Setting:
+def get_setting(name: str, parameters: Mapping[str, Any] | None = None, *, allow_import: str | None = None) -> Setting:
     """The one-shot setting of that name.
 
     Args:
-        name: one of `list_settings()`.
+        name: one of `list_settings()`, or ``package.module:Attribute``.
         parameters: values by name, as in the leader file or from `--set-param name=value` (text is
             understood).
+        allow_import: the one setting that may be imported, if `name` is it: what the user typed, not what a file says.
 
     Raises:
-        SettingError: an unknown name (the nearest one is offered), a dynamic setting, or a parameter the setting
-            cannot have.
+        SettingError: an unknown name (the nearest one is offered), a dynamic setting, a setting that would have to be
+            imported and may not, or a parameter the setting cannot have.
 
     Example:
         >>> get_setting("mspm-pi").first_best
         Fraction(11, 25)
     """
-    world = get_world(name, parameters)
+    world = get_world(name, parameters, allow_import=allow_import)
     if isinstance(world, DynamicSetting):
         raise SettingError(f"{name} is a dynamic setting: its followers' game is not one Bayesian game")
     return world
 
 
-def get_world(name: str, parameters: Mapping[str, Any] | None = None) -> Setting | DynamicSetting:
+def get_world(
+    name: str, parameters: Mapping[str, Any] | None = None, *, allow_import: str | None = None
+) -> Setting | DynamicSetting:
     """The setting of that name, one-shot or dynamic; otherwise as `get_setting`.
 
     Example:
@@ -144,7 +148,24 @@ def get_world(name: str, parameters: Mapping[str, Any] | None = None) -> Setting
     given = dict(parameters or {})
     if name in dynamic:
         return dynamic[name](given)
-    if name not in registry:
-        near = get_close_matches(str(name), [*registry, *dynamic], n=1, cutoff=0.0)
-        raise SettingError(f"unknown setting {name!r}; the nearest is {near[0]!r}, `spverify settings` lists all")
-    return registry[name](given)
+    if name in registry:
+        return registry[name](given)
+    if is_import_name(name):
+        if allow_import == name:
+            return import_setting(name, given)
+        raise SettingError(
+            f"{name!r} is a setting that has to be imported, which runs its code: if you trust it, say so with "
+            f"--allow-import {name}"
+        )
+    near = get_close_matches(str(name), [*registry, *dynamic], n=1, cutoff=0.0)
+    raise SettingError(f"unknown setting {name!r}; the nearest is {near[0]!r}, `spverify settings` lists all")
+
+
+def asked_world(name: str, parameters: Mapping[str, Any] | None = None) -> Setting | DynamicSetting:
+    """The setting that a user typed the name of, which may be one to import."""
+    return get_world(name, parameters, allow_import=name)
+
+
+def asked_setting(setting: Setting | str) -> Setting:
+    """The one-shot setting that a user means: an object as it is, or a name, which may be one to import."""
+    return get_setting(setting, allow_import=setting) if isinstance(setting, str) else setting
