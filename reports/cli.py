@@ -219,6 +219,16 @@ def check(
     raise typer.Exit(_EXITS[answer.document["verdict"]])
 
 
+def _coalition(text: str | None, n: int) -> list[int]:
+    """The players that --coalition names; none where it is left out."""
+    if text is None or text == "all":
+        return [] if text is None else list(range(n))
+    names = [name.strip() for name in text.split(",")]
+    if not all(name.isascii() and name.isdigit() and int(name) < n for name in names):
+        raise UsageError(f"--coalition: expected all, or players from 0 to {n - 1} as in 0,1, got {text!r}")
+    return [int(name) for name in names]
+
+
 @app.command(rich_help_panel="Games and plays")
 def bounds(
     game: Annotated[str, typer.Argument(help="A game file (.game.json, .npz, .nfg); - is standard input.")],
@@ -237,6 +247,15 @@ def bounds(
     curve: Annotated[
         str | None, typer.Option(metavar="E,E,..", help="The range at these epsilons as well.", show_default=False)
     ] = None,
+    coalition: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|I,J,..",
+            help="The range among the equilibria that are best for these followers together as well.",
+            show_default=False,
+        ),
+    ] = None,
+    slack: Annotated[str, typer.Option(help="How much less than that optimum the coalition puts up with.")] = "0",
     seconds: Annotated[float, typer.Option("--time", "--seconds", min=0.1, help="Time budget, seconds.")] = 60.0,
     memory: Annotated[
         float | None, typer.Option(min=0.1, help="Memory budget of the linear programs, GiB.", show_default=False)
@@ -250,10 +269,12 @@ def bounds(
     points = [_epsilon(point, "--curve") for point in curve.split(",")] if curve else []
     if equilibrium_set not in (None, "sf", "ns", "tc"):
         raise UsageError(f"--set: expected sf, ns or tc, got {equilibrium_set!r}")
+    allowed = _epsilon(slack, "--slack")
     from ..verify.formats import read_game
     from .answer import is_file
 
     the_game = read_game(game)
+    players = _coalition(coalition, the_game.n_players)
     if objective is not None and not is_file(objective):
         the_game.objective(objective)  # an unknown objective is refused before any solver is loaded
     from .command_bounds import bound_objective
@@ -266,6 +287,8 @@ def bounds(
         seconds=min(seconds, 4.0) if quick else seconds,
         memory=memory,
         curve=points,
+        coalition=players,
+        slack=allowed,
         out=out,
         progress=_say if sys.stderr.isatty() else None,
     )

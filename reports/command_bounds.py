@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..solvers.bounds import EquilibriumRange, Side, equilibrium_range, range_curve
+from ..solvers.coalition import coalition_range
 from ..solvers.explain import dual_prices
 from ..verify.errors import FormatError, UnreadableError
 from ..verify.formats import read_json
@@ -33,6 +34,8 @@ def bound_objective(
     seconds: float = 60.0,
     memory: float | None = None,
     curve: Sequence[Fraction] = (),
+    coalition: Sequence[int] = (),
+    slack: Fraction = Fraction(0),
     out: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Answer:
@@ -47,6 +50,8 @@ def bound_objective(
         seconds: time budget; the curve gets as much again.
         memory: GiB that the linear programs may take; None for no limit.
         curve: further epsilons at which the range is wanted.
+        coalition: players; the range among the equilibria that are best for them together as well, for as much time.
+        slack: how much less than their joint optimum they put up with, payoff units.
         out: folder for the certificates.
         progress: told what is being done.
     """
@@ -89,7 +94,65 @@ def bound_objective(
         points = range_curve(game, curve, objective=aim, equilibrium_set=found.equilibrium_set, **options)
         document["curve"] = [_point(point) for point in points]
         document["seconds"] = round(monotonic() - start, 3)
+    if coalition:
+        document["coalition"] = _coalition(
+            game, aim, found.equilibrium_set, epsilon, coalition, slack, seconds, out, files
+        )
+        document["seconds"] = round(monotonic() - start, 3)
     return Answer(document, tuple(files))
+
+
+def _coalition(
+    game: BayesianGame,
+    aim: str | Tensor,
+    which: str,
+    epsilon: Fraction,
+    players: Sequence[int],
+    slack: Fraction,
+    seconds: float,
+    out: Path | None,
+    files: list[Path],
+) -> dict[str, Any]:
+    """What the players together could take, or leave: the range among the equilibria that are best for them."""
+    question: dict[str, Any] = {"objective": aim, "equilibrium_set": which, "epsilon": epsilon, "slack": slack}
+    found = coalition_range(game, players, seconds=seconds, **question)
+    joint = found.joint
+    document: dict[str, Any] = {
+        "players": list(found.coalition),
+        "slack_exact": number_text(slack),
+        "joint": {
+            "outer": outward(joint.outer, "up"),
+            "outer_exact": number_text(joint.outer),
+            "inner_exact": None if joint.inner is None else number_text(joint.inner),
+            "certificate": None,
+            "inner_certificate": None,
+        },
+        "threshold_exact": number_text(found.threshold),
+        "proved": found.proved,
+    }
+    proofs = {"joint": (joint.certificate, joint.inner_certificate)}
+    for name, end in (("min", found.min), ("max", found.max)):
+        document[name] = {
+            "outer": outward(end.outer, "down" if name == "min" else "up"),
+            "outer_exact": number_text(end.outer),
+            "inner_exact": None if end.inner is None else number_text(end.inner),
+            "inner_gap_exact": None if end.inner_gap is None else number_text(end.inner_gap),
+            "price_exact": number_text(end.price),
+            "certificate": None,
+            "inner_certificate": None,
+        }
+        proofs[name] = (end.certificate, end.inner_certificate)
+    if out is not None:
+        for name, pair in proofs.items():
+            for key, certificate, kind in zip(
+                ("certificate", "inner_certificate"), pair, ("outer", "inner"), strict=True
+            ):
+                if certificate is not None:
+                    path = out / f"coalition-{which}-{name}-{kind}.cert.json"
+                    certificate.write(path)
+                    files.append(path)
+                    document[name][key] = str(path)
+    return document
 
 
 def read_objective(path: str, game: BayesianGame) -> Tensor:

@@ -199,6 +199,21 @@ def _range(
     return EquilibriumRange(name, which, eps, sides["lower"], sides["upper"], proved, method, monotonic() - start)
 
 
+def range_end(
+    game: BayesianGame,
+    objective: Tensor,
+    *,
+    sense: str,
+    equilibrium_set: str,
+    epsilon: Fraction,
+    seconds: float,
+    pool: Pool | None = None,
+) -> Side:
+    """One end of the range of an exact objective: the largest value for the sense ``upper``, else the least."""
+    problem = Problem(game, objective, game.objective(array_of(objective)), sense, epsilon)
+    return _side(problem, objective, equilibrium_set, monotonic() + seconds, pool or Pool(), None)
+
+
 def range_curve(
     game: BayesianGame,
     epsilons: Iterable[Fraction | float | str],

@@ -187,7 +187,30 @@ def bounds_text(document: Mapping[str, Any]) -> str:
         cells = [(p["epsilon_exact"], Fraction(p["min_exact"]), Fraction(p["max_exact"]), p) for p in document["curve"]]
         body = [[e, show(a, 7, "down"), show(b, 7, "up"), "yes" if p["proved"] else "no"] for e, a, b, p in cells]
         lines += ["", *table(["epsilon", "least", "most", "proved"], body, right=(1, 2))]
+    if "coalition" in document:
+        lines += ["", *_coalition_lines(document["coalition"], subject)]
     return "\n".join(lines)
+
+
+def _coalition_lines(found: Mapping[str, Any], subject: str) -> list[str]:
+    players = ", ".join(map(str, found["players"]))
+    low, high = Fraction(found["min"]["outer_exact"]), Fraction(found["max"]["outer_exact"])
+    threshold = show_exact(Fraction(found["threshold_exact"]), 9)
+    lines = paragraph(
+        f"If followers {players} choose the equilibrium together ({'proved' if found['proved'] else 'bounds only'}): "
+        f"in every equilibrium worth at least {threshold} to them, {subject} lies in "
+        f"[{show(low, 9, 'down')}, {show(high, 9, 'up')}]."
+    )
+    rows = [("joint optimum", f"at most {show_exact(Fraction(found['joint']['outer_exact']), 9, 'up')}")]
+    for name, side in (("least", found["min"]), ("most", found["max"])):
+        if side["inner_exact"] is not None:
+            gap = show(Fraction(side["inner_gap_exact"]), 3, "up")
+            rows.append(
+                (f"{name}, reached", f"{show_exact(Fraction(side['inner_exact']), 9)}  (by a play with gap {gap})")
+            )
+    for side in (found["joint"], found["min"], found["max"]):
+        rows += [("certificate", side[key]) for key in ("certificate", "inner_certificate") if side[key]]
+    return [*lines, *facts(rows)]
 
 
 def recheck_text(document: Mapping[str, Any]) -> str:

@@ -127,6 +127,25 @@ def test_bounds_along_a_curve_of_an_objective_from_a_file(spverify: Run, example
     assert_refused(spverify("bounds", game, "--curve", "0,-1"), "--curve", "not negative")
 
 
+def test_bounds_at_a_coalitions_joint_optimum(spverify: Run, examples_dir: Path, tmp_path: Path) -> None:
+    """Chicken: together they earn 10.5 at most, and then 5.25 each."""
+    options = (examples_dir / "chicken.game.json", "--objective", "player:0", "--coalition", "all")
+    found = spverify("bounds", *options, "--out", tmp_path, "--json").document["coalition"]
+    assert found["players"] == [0, 1] and found["proved"]
+    assert found["threshold_exact"] == found["joint"]["outer_exact"] == "21/2"
+    assert found["min"]["outer_exact"] == found["max"]["outer_exact"] == "21/4"
+    for end, sign in ((found["min"], 1), (found["max"], -1)):
+        assert spverify("recheck", end["inner_certificate"]).code == 0
+        proof = spverify("recheck", end["certificate"], "--json").document
+        assert proof["accepted"]
+        paid = Fraction(end["price_exact"]) * Fraction(found["threshold_exact"])
+        assert Fraction(end["outer_exact"]) == Fraction(proof["value_exact"]) + sign * paid
+    text = spverify("bounds", *options, "--slack", "1/2").out
+    assert "choose the equilibrium together" in text and max(map(len, text.splitlines())) <= 80
+    assert_refused(spverify("bounds", *options[:3], "--coalition", "0,2"), "--coalition", "players from 0 to 1")
+    assert_refused(spverify("bounds", *options, "--slack", "-1"), "--slack", "not negative")
+
+
 def test_bounds_write_no_file_unless_asked(
     spverify: Run, examples_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,8 +57,13 @@ def regret_rows(game: BayesianGame) -> list[tuple[int, int, int]]:
     return out
 
 
-def brute_range(game: BayesianGame, objective: Any, which: str, epsilon: float) -> tuple[float, float]:
-    """Smallest and largest value over the set, from a program that lists everything."""
+def brute_range(
+    game: BayesianGame, objective: Any, which: str, epsilon: float, floor: tuple[Any, float] | None = None
+) -> tuple[float, float]:
+    """Smallest and largest value over the set, from a program that lists everything.
+
+    ``floor`` is another objective and the least value of it that counts.
+    """
     aim, n = full(objective, game), game.n_players
     rows = regret_rows(game)
     if which == "sf":
@@ -69,6 +74,11 @@ def brute_range(game: BayesianGame, objective: Any, which: str, epsilon: float) 
         columns = [[cell] for cell in cells(game)]
     cost = [sum(game.prior[t] * aim[(*t, *a)] for t, a in column) for column in columns]
     upper = [[sum(regret_row(game, *row, t, a) for t, a in column) for column in columns] for row in rows]
+    limits = [epsilon] * len(rows)
+    if floor is not None:
+        other = full(floor[0], game)
+        upper.append([-sum(game.prior[t] * other[(*t, *a)] for t, a in column) for column in columns])
+        limits.append(-floor[1])
     equal, right = [], []
     if which == "sf":
         equal.append([1.0] * len(columns))
@@ -92,7 +102,7 @@ def brute_range(game: BayesianGame, objective: Any, which: str, epsilon: float) 
                     right.append(0.0)
     ends = []
     for sign in (1.0, -1.0):
-        found = linprog(sign * np.array(cost), upper, [epsilon] * len(rows), equal, right, method="highs")
+        found = linprog(sign * np.array(cost), upper, limits, equal, right, method="highs")
         assert found.status == 0, found.message
         ends.append(sign * found.fun)
     return ends[0], ends[1]
