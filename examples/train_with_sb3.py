@@ -1,7 +1,7 @@
 """Train a leader with Stable-Baselines3's PPO on spverify's Gymnasium environment, and save it for an audit.
 
-`python examples/train_with_sb3.py -o leader.pt` makes the shipped leader `zoo:maintain-sb3`: five seeds, of which the
-first whose most likely row earns the most is kept. Needs `pip install "spverify[gym]" stable-baselines3`.
+`python examples/train_with_sb3.py -o leader.pt` makes the shipped leader `zoo:simple-allocation-3-sb3`: five seeds, of
+which the first whose most likely actions earn the most is kept. Needs `pip install "spverify[gym]" stable-baselines3`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from spverify.trained_leaders.evaluate import Evaluation, evaluate_rows
 from spverify.trained_leaders.gym_env import stackelberg_env
 from spverify.trained_leaders.settings import get_setting
 
-ENVIRONMENTS = 32
+ENVIRONMENTS = 64
 
 
 def train(name: str, seed: int, steps: int) -> PPO:
     """PPO on many environments at once; the return of an outer episode is not discounted (theory T8)."""
     environments = DummyVecEnv([lambda: stackelberg_env(name)] * ENVIRONMENTS)
-    options: dict[str, Any] = {"learning_rate": 3e-3, "gamma": 1.0, "gae_lambda": 1.0, "n_epochs": 4}
+    options: dict[str, Any] = {"learning_rate": 1e-2, "gamma": 1.0, "gae_lambda": 1.0, "n_epochs": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about sizes of minibatches
-        model = PPO("MlpPolicy", environments, n_steps=332, batch_size=2656, seed=seed, device="cpu", **options)
+        model = PPO("MlpPolicy", environments, n_steps=332, batch_size=4096, seed=seed, device="cpu", **options)
     return model.learn(steps)
 
 
@@ -45,9 +45,9 @@ def measure(name: str, model: PPO) -> Evaluation:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--setting", default="maintain")
+    parser.add_argument("--setting", default="simple-allocation-3")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=400_000)
+    parser.add_argument("--steps", type=int, default=300_000)
     parser.add_argument("-o", "--out", type=Path, default=Path("leader.pt"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)

@@ -24,7 +24,8 @@ LEADER = "leader"
 MAX_BYTES = 1 << 26
 MAX_PROFILES = 1 << 18
 
-_TOKEN = re.compile(r'\s*(?:"(?P<text>(?:[^"\\]|\\.)*)"|(?P<sign>[{},])|(?P<word>[^\s"{},]+))', re.DOTALL)
+# Possessive: a file of one long text must not cost memory for places to come back to.
+_TOKEN = re.compile(r'\s*(?:"(?P<text>[^"\\]*+(?:\\.[^"\\]*+)*+)"|(?P<sign>[{},])|(?P<word>[^\s"{},]+))', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -53,7 +54,7 @@ def parse_nfg(text: str) -> PlainGame:
         ((2, 2), ['0', '1/3', '1', '2'])
     """
     title, names, strategies, comment, columns = _Reader(text).file()
-    if comment.lstrip().startswith("{"):
+    if comment.lstrip().startswith("{") and '"spverify-game"' in comment:
         return _bayesian(comment, strategies, columns)
     leader = None
     if len(names) > 1 and names[-1] == LEADER and len(strategies[-1]) == 1:

@@ -65,7 +65,7 @@ def test_outcomes_are_shared_and_zero_pays_nothing() -> None:
         ('NFG 1 R "t" { "a" } { 1 }\n{ { "" 1 2 } } 1', "expected 1 payoffs in outcome 1, got 2"),
         ('NFG 1 R "t" { "a" } { 1 }\n{ { "" 1 } } 2', "expected a whole number from 0 to 1, got '2'"),
         ('NFG 1 R "t" { "a" "b" } { 600 600 }', "expected at most 262144 strategy profiles, got 360000"),
-        ('NFG 1 R "t" { "a" } { 1 } "{" 1', "comment: the game in it is refused: expected a JSON document"),
+        ('NFG 1 R "t" { "a" } { 1 } "{ \\"spverify-game\\"" 1', "comment: the game in it is refused: expected a JSON"),
     ],
 )
 def test_refusals_name_line_expected_and_got(text: str, sentence: str, tmp_path: Path) -> None:
@@ -75,6 +75,10 @@ def test_refusals_name_line_expected_and_got(text: str, sentence: str, tmp_path:
         read_game(path)
     assert str(caught.value).startswith(f"{path}: ") and sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_comment_of_somebody_else_is_a_comment() -> None:
+    assert parse_nfg('NFG 1 R "t" { "a" } { 1 } "{see the paper}" 1').action_shape == (1,)
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
