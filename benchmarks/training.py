@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,10 @@ FACTORS, RUNS = (1, 10, 100), 8
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to train: `target` is the argmax value to reach with a gap of at most `gap`, both setting's units.
+    """One thing to train: `target` is the value to reach with a gap of at most `gap`, both setting's units.
 
-    With `optimal`, the exact long-run value of that readout must equal the proved bound too, at an exact gap of 0.
+    Value and gap are those of `readout` at `factor` times the training horizon. With `optimal`, the exact long-run
+    value of that readout must equal the proved bound too, at an exact gap of 0.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Case:
     zoo: bool = False
     seeds: int = 10
     optimal: str = ""
+    readout: str = "argmax"
+    factor: int = 1
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -89,12 +92,22 @@ CASES = (
     ),
     *(
         Case(
-            f"mspm-grid-{size}", f"mspm-grid-{size}", target, 0.005, mode="structured", zoo=size < 5, optimal="mixed",
-            about=f"Proved optimal for followers who mix: worth {worth} in the long run, and no table is worth more. "
-            f"Among such tables none can be worth more than {twin} in the argmax readout.",
+            f"mspm-grid-{size}", f"mspm-grid-{size}", 0, 0.005, mode="structured", zoo=True, optimal="mixed",
+            overrides={"updates": 1000},
+            about="Proved optimal for followers who mix: loses nothing in the long run, in every readout.",
         )
-        for size, target, worth, twin in (
-            (3, 0, "0", "0"), (4, 0, "0", "0"), (5, -1 / 100, "-1/200", "0"), (6, -1 / 90, "-1/120", "-1/180"),
+        for size in (3, 4)
+    ),
+    *(
+        Case(
+            f"mspm-grid-{size}", f"mspm-grid-{size}", target, 0.005, mode="structured", zoo=True, optimal="mixed",
+            readout="last", factor=100, overrides={"readout": "last", "updates": updates},
+            about=f"Trained for followers' last mixed strategies and proved optimal for them: worth {worth} in the "
+            f"long run, and no leader is worth more. {twin}",
+        )
+        for size, target, updates, worth, twin in (
+            (5, -1 / 200, 1000, "-1/200", "Some of these tables lose nothing in the argmax readout; that 0 is ties."),
+            (6, -1 / 120, 2000, "-1/120", "No such table is worth more than -1/180 in the argmax readout."),
         )
     ),
     *(
@@ -147,6 +160,14 @@ def measure(path: Path) -> dict[str, Any]:
     return {"network_agrees": found.network_agrees, "horizons": horizons}
 
 
+def reaches(case: Case, found: dict[str, Any], slack: float = 0.0) -> bool:
+    """Whether value and gap are as good as the case asks, the value up to this share of the setting's payoff scale."""
+    least = case.target - slack * get_setting(case.setting).payoff_scale
+    if case.factor > 1:  # a limit that mixed play comes close to
+        least -= 0.001
+    return found["value"][case.readout] >= least - 1e-9 and found["gap"][case.readout] <= case.gap
+
+
 def run_case(case: Case, folder: Path) -> dict[str, Any]:
     """All seeds of one case."""
     seeds = []
@@ -166,7 +187,8 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
         kept = {
             k: document[k] for k in ("seed", "value", "gap", "updates", "deployed", "objective", "iterations", "starts")
         }
-        reached = document["value"]["argmax"] >= case.target - 1e-9 and document["gap"]["argmax"] <= case.gap
+        measured = measure(out)
+        reached = reaches(case, document if case.factor == 1 else measured["horizons"][f"x{case.factor}"])
         optimality = document.get("optimality", {})
         if case.optimal:
             reached = reached and optimality[case.optimal]["optimal"] == "yes"
@@ -178,16 +200,24 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
                 "reached": reached,
                 "mode_reached": by_mode,
                 "wall_seconds": round(wall, 2),
-                **measure(out),
+                "persistent": {name: reaches(case, found, 0.001) for name, found in measured["horizons"].items()},
+                **measured,
             }
         )
         print(case.name, seed, "reached" if reached else "missed", f"{wall:.1f} s", document["value"], flush=True)
+    counted = ("x1", "x10", "x100")
     return {
         "setting": case.setting,
         "leader_action": case.leader_action,
         "mode": case.mode,
         "overrides": case.overrides,
-        "target": {"argmax_value": case.target, "argmax_gap": case.gap, "optimal_in": case.optimal},
+        "target": {
+            "readout": case.readout,
+            "value": case.target,
+            "gap": case.gap,
+            "at": case.factor,
+            "optimal_in": case.optimal,
+        },
         "proved_optimal": {
             name: sum(s["optimality"].get(name, {}).get("optimal") == "yes" for s in seeds)
             for name in ("argmax", "mixed")
@@ -195,6 +225,7 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
         "reached": sum(s["reached"] for s in seeds),
         "of": case.seeds,
         "mode_reached": sum(s["mode_reached"] for s in seeds),
+        "persistent": {name: sum(s["persistent"][name] for s in seeds) for name in counted},
         "seeds": seeds,
     }
 
@@ -214,11 +245,11 @@ def _optimality_lines(result: dict[str, Any], best: dict[str, Any]) -> list[str]
 
 
 def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
-    """Copy the best seed (first of equals, by value - gap at x100, argmax then empirical) and write its card."""
+    """Copy the best seed (by value - gap at x100, then at x1; first of equals) and write its card."""
 
-    def merit(seed: dict[str, Any]) -> tuple[float, float]:
-        last = seed["horizons"]["x100"]
-        return tuple(round(last["value"][r] - last["gap"][r], 9) for r in ("argmax", "empirical"))
+    def merit(seed: dict[str, Any]) -> tuple[float, ...]:
+        reads = [(seed["horizons"][at], r) for at in ("x100", "x1") for r in (case.readout, "empirical")]
+        return (seed["reached"], *(round(at["value"][r] - at["gap"][r], 4) for at, r in reads))
 
     best = max(result["seeds"], key=merit)
     source = folder / f"{case.name}.seed{best['seed']}.pt"
@@ -234,7 +265,8 @@ def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
         f"- made by: `{leader.training['command']} -o {case.name}.pt`",
         f"- sha256: `{leader.sha256}`, {leader.size} bytes",
         f"- shipped seed: {best['seed']} of 0..{case.seeds - 1}; {result['reached']} of {case.seeds} seeds reached "
-        f"argmax value {case.target:.4g} with gap at most {case.gap:g}"
+        f"{case.readout} value {case.target:.4g} with gap at most {case.gap:g}"
+        + (f" at {case.factor} times the training horizon" if case.factor > 1 else "")
         + (" and the proved long-run optimum" if case.optimal else ""),
         *_optimality_lines(result, best),
         "",
@@ -291,6 +323,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", action="store_true", help="also refresh the shipped leaders and their cards")
     parser.add_argument("--only", action="append", help="run one case (repeatable)")
+    parser.add_argument("--seeds", type=int, help="fewer seeds than ten, 0 first; the record says how many")
     parser.add_argument("--boaster", action="store_true", help="only write the leader with the false claim")
     chosen = parser.parse_args()
     if chosen.boaster:
@@ -300,6 +333,7 @@ def main() -> None:
     for case in CASES:
         if chosen.only and case.name not in chosen.only:
             continue
+        case = replace(case, seeds=min(case.seeds, chosen.seeds or case.seeds))
         with tempfile.TemporaryDirectory() as folder:
             known[case.name] = run_case(case, Path(folder))
             if chosen.zoo and case.zoo:

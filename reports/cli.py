@@ -128,7 +128,21 @@ def train(
     updates: Annotated[
         int | None, typer.Option(min=1, help="Followers' updates in one response phase.", show_default=False)
     ] = None,
+    hyper: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Any other hyper-parameter, such as restarts=8.", show_default=False),
+    ] = None,
+    paper: Annotated[
+        int | None, typer.Option(min=4, max=5, help="Followers of this version of the paper.", show_default=False)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu (default), or cuda for --mode unrolled.", show_default=False)
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Seeds trained side by side.")] = 1,
+    backend: Annotated[str, typer.Option(help="Where they run: loky (this machine), ray or dask.")] = "loky",
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for TensorBoard's event files.", show_default=False)
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A short training.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted training.")] = False,
     as_json: Json = False,
@@ -141,11 +155,16 @@ def train(
     documents = run_train(
         setting,
         parameters=_parameters(set_param or []),
+        hyper=_parameters(hyper or [], "--hyper"),
+        paper=paper,
+        device=device,
         seeds=parse_seeds(seeds, seed),
         out=out,
         quick=quick,
         resume=resume,
         jobs=jobs,
+        backend=backend,
+        tensorboard=tensorboard,
         say=_say,
         **given,
     )
@@ -447,14 +466,14 @@ def _epsilon(text: str, option: str = "--epsilon") -> Any:
     return value
 
 
-def _parameters(items: Sequence[str]) -> dict[str, str]:
+def _parameters(items: Sequence[str], option: str = "--set-param") -> dict[str, str]:
     out: dict[str, str] = {}
     for item in items:
         name, sign, value = item.partition("=")
         if not sign or not name:
-            raise UsageError(f"--set-param: expected NAME=VALUE, got {item!r}")
+            raise UsageError(f"{option}: expected NAME=VALUE, got {item!r}")
         if name in out:
-            raise UsageError(f"--set-param: {name} is given twice")
+            raise UsageError(f"{option}: {name} is given twice")
         out[name] = value
     return out
 

@@ -7,41 +7,48 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from ..trained_leaders.hyper import parse_hyper
 from ..trained_leaders.settings import asked_world
 from ..verify.errors import UsageError
 from .numerals import show
 
 Say = Callable[[str], None]
+# Followers of the paper's versions (settings S4 and follower parameters): learning rate, and who gets a tie of prices.
+PAPER_RATES = {4: 0.01, 5: 0.1}
+PAPER_TIES = {4: "buy", 5: "reject"}
 
 
 def run_train(
     setting: str,
     *,
     parameters: dict[str, str],
+    hyper: dict[str, str],
+    paper: int | None,
+    device: str | None,
     seeds: list[int],
-    out: Path,
-    quick: bool,
-    resume: bool,
     say: Say,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Trains one leader a seed and returns the documents that `--json` prints."""
+    """Trains one leader a seed and returns the documents that `--json` prints.
+
+    Args:
+        hyper: hyper-parameters by name, as text.
+        paper: 4 or 5, the version of the paper whose followers are meant.
+        device: "cpu" or "cuda".
+    """
+    overrides = parse_hyper(hyper) | ({} if device is None else {"device": device})
+    if paper is not None:
+        overrides = {"epsilon": PAPER_RATES[paper]} | overrides
+        if "tie" in asked_world(setting, parameters).parameters:
+            parameters = {"tie": PAPER_TIES[paper]} | parameters
     asked_world(setting, parameters)  # a wrong name is refused before torch is loaded
     from ..trained_leaders.train import train_leader
 
     return train_leader(
-        setting,
-        parameters=parameters,
-        seeds=seeds,
-        out=out,
-        quick=quick,
-        resume=resume,
-        progress=_progress(say),
-        **options,
+        setting, parameters=parameters, overrides=overrides, seeds=seeds, progress=_progress(say), **options
     )
 
 
@@ -72,19 +79,42 @@ def parse_seeds(text: str | None, first: int) -> list[int]:
     return seeds
 
 
-def _progress(say: Say) -> Callable[[dict[str, Any]], None]:
-    """A line a second where somebody watches; nothing where standard error is a file."""
-    if not sys.stderr.isatty():
-        return lambda record: None
-    last = monotonic()
+class _Watch:
+    """Tells a line a second, with the time left by what was done since it began to look."""
 
-    def tell(record: dict[str, Any]) -> None:
-        nonlocal last
-        if monotonic() - last < 1:
+    def __init__(self, say: Say) -> None:
+        self._say, self._told = say, float("-inf")
+        self._began, self._first, self._share = monotonic(), 0.0, 2.0
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        now, share = monotonic(), record["share"]
+        if share < self._share:  # a seed's first record; it may have been taken up where it stopped
+            self._began, self._first = now, share
+        self._share = share
+        if now - self._told < 1:
             return
-        last = monotonic()
-        best = record.get("best")
-        shown = "" if best is None else f", best {show(best, 5)}"
-        say(f"seed {record['seed']}, start {record['start'] + 1}, iteration {record['iteration']}{shown} …")
+        self._told = now
+        left = (now - self._began) * (1 - share) / (share - self._first) if share > self._first else None
+        self._say(progress_line(record, left))
 
-    return tell
+
+def progress_line(record: dict[str, Any], left: float | None) -> str:
+    """Where a training stands, in a line.
+
+    Example:
+        >>> progress_line({"seed": 0, "start": 1, "iteration": 7, "best": 0.5, "value": 0.5, "gap": 0.0}, 90.0)
+        'seed 0, start 2, iteration 7: value 0.5, gap 0, at most 2 min left'
+    """
+    text = f"seed {record['seed']}, start {record['start'] + 1}, iteration {record['iteration']}"
+    if "value" in record:
+        text += f": value {show(record['value'], 5)}, gap {show(record['gap'], 2, 'up')}"
+    elif record.get("best") is not None:
+        text += f": objective {show(record['best'], 5)}"
+    if left is not None:
+        text += f", at most {left:.0f} s left" if left < 60 else f", at most {left / 60:.0f} min left"
+    return text
+
+
+def _progress(say: Say) -> Callable[[dict[str, Any]], None]:
+    """Where somebody watches; nothing where standard error is a file."""
+    return _Watch(say) if sys.stderr.isatty() else lambda record: None

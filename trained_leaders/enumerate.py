@@ -66,7 +66,7 @@ class Enumeration:
         looked = 0
         while looked < min(CHECKS, len(self._open)) and self._bounds[looked] > self._score:
             table = self._tables(self._open[looked : looked + 1])
-            score = float(checked_scores(self.setting, self.hyper, table, self._seed)[0])
+            score = float(checked_scores(self.setting, self.hyper, table, self._seed)[0][0])
             if score > self._score:
                 self._score, self._best = score, table[0]
             looked += 1

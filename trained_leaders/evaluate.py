@@ -122,16 +122,16 @@ def lasting_scores(setting: Setting | DynamicSetting, hyper: Hyper, tables: NDAr
 
 def checked_scores(
     setting: Setting | DynamicSetting, hyper: Hyper, tables: NDArray[Any], seed: int, runs: int = CHECK
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], Episodes | Visits]:
     """The objective that tables are chosen by, over response phases that training does not draw from, shape (B,).
 
     Robust training asks for the least over these phases, so that no run of followers is left out, unless told to take
-    their mean.
+    their mean. The episodes behind it come along.
     """
     committed = np.repeat(tables[:, None], 2, axis=1) if hyper.mode == "basic" else tables
-    scores, _ = score_tables(setting, hyper, committed, rng_seed=selection_seed(seed), runs=runs)
+    scores, episodes = score_tables(setting, hyper, committed, rng_seed=selection_seed(seed), runs=runs)
     worst = hyper.objective == "robust" and hyper.phases == "worst"
-    return scores.min(axis=1) if worst else scores.mean(axis=1)
+    return scores.min(axis=1) if worst else scores.mean(axis=1), episodes
 
 
 def selection_seed(seed: int) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from math import isfinite
 from typing import Any
 
 from ..verify.errors import UsageError
@@ -121,6 +123,18 @@ class Hyper:
         for field in ("updates", "iterations", "batch", "restarts", "epochs", "minibatch", "grid", "evaluation_runs"):
             if getattr(self, field) < 1:
                 raise UsageError(f"{field} must be at least 1, got {getattr(self, field)}")
+        for field in ("epsilon", "lr", "clip", "grid", "floor"):
+            if not getattr(self, field) > 0:
+                raise UsageError(f"{field} must be positive, got {getattr(self, field)}")
+        for field in ("gap_weight", "entropy", "reward_plays"):
+            if getattr(self, field) < 0:
+                raise UsageError(f"{field} must not be negative, got {getattr(self, field)}")
+        for field in ("elite", "smoothing", "trace"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise UsageError(f"{field} must be from 0 to 1, got {getattr(self, field)}")
+        for field in ("horizons", "hidden"):
+            if any(size < 1 for size in getattr(self, field)) or not self.horizons:
+                raise UsageError(f"{field} must be whole numbers of at least 1, got {list(getattr(self, field))}")
         if self.mode == "mappo" and (self.reward_plays < 1 or self.readout == "empirical" or self.types != "sampled"):
             raise UsageError("mode 'mappo' needs reward plays, sampled types and the readout argmax or last")
         if self.mode in TABLE_MODES and self.leader_action != "pure":
@@ -145,6 +159,40 @@ class Hyper:
     def document(self) -> dict[str, Any]:
         """Plain values for the training record."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def parse_hyper(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of `Hyper` from the command line.
+
+    Raises:
+        UsageError: an unknown field, or a text that is not of its kind.
+
+    Example:
+        >>> parse_hyper({"restarts": "8", "horizons": "1,10", "response_steps": "no"})
+        {'restarts': 8, 'horizons': (1, 10), 'response_steps': False}
+    """
+    return {name: _parsed(name, text) for name, text in texts.items()}
+
+
+def _parsed(name: str, text: str) -> Any:
+    defaults = asdict(Hyper())
+    if name not in defaults:
+        near = get_close_matches(name, defaults, n=1, cutoff=0.0)[0]
+        raise UsageError(f"unknown hyper-parameter {name!r}; the nearest is {near!r}")
+    kind = type(defaults[name])
+    words = {"yes": True, "true": True, "no": False, "false": False}
+    try:
+        if kind is bool:
+            return words[text.lower()]
+        if kind is tuple:
+            return tuple(int(part) for part in text.split(",") if part)
+        value = kind(text)
+        if kind is float and not isfinite(value):
+            raise ValueError
+        return value
+    except (ValueError, KeyError):
+        said = {bool: "yes or no", tuple: "whole numbers such as 1,10,100", int: "a whole number", float: "a number"}
+        raise UsageError(f"hyper-parameter {name}: expected {said[kind]}, got {text!r}") from None
 
 
 def default_hyper(

@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..verify.errors import FormatError, UsageError
+from ..verify.errors import FormatError, SpverifyError, UsageError
 from ..verify.formats import write_atomic
-from .checkpoint import write_leader
+from .checkpoint import read_leader, write_leader
 from .dynamic import Q_LEARNING
 from .enumerate import Enumeration
 from .evaluate import (
@@ -41,10 +41,11 @@ from .evaluate import (
 from .hyper import TABLE_MODES, Hyper, default_hyper
 from .mappo import StepPPO
 from .policy import Actor, Critic, MixtureHead, PureHead
-from .pomdp import REWARD, StackelbergPOMDP
+from .pomdp import REWARD, Episodes, StackelbergPOMDP
 from .search import CrossEntropySearch
 from .settings import DynamicSetting, Setting, World, asked_world
 from .settings.imported import ImportedSetting
+from .side_by_side import map_side_by_side
 from .structured import StructuredSearch
 from .unrolled import UnrolledGradient
 
@@ -256,6 +257,7 @@ class _Progress:
     best_table: NDArray[Any] | None = None
     mode_score: float = -np.inf
     mode_state: dict[str, Any] | None = None
+    figures: dict[str, float] = field(default_factory=dict)  # value and largest gap of the best so far, in its check
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -269,6 +271,8 @@ def train(
     state_path: Path | None = None,
     resume: bool = False,
     save_every: float = 30.0,
+    keep_state: bool = False,
+    tensorboard: Path | None = None,
 ) -> TrainingResult:
     """Train one leader.
 
@@ -278,9 +282,12 @@ def train(
         log: JSON lines, one record an iteration.
         state_path: where the state is kept, every `save_every` seconds and on Ctrl-C.
         resume: go on from `state_path`; the result is the same, bit for bit, as without the interruption.
+        keep_state: leave the state where it is at the end, for callers who have something to write first.
+        tensorboard: a folder for TensorBoard's event files.
 
     Raises:
         FormatError: a state made by other settings, hyper-parameters or seed.
+        UsageError: TensorBoard is asked for and not installed.
     """
     torch.set_num_threads(1)  # tiny networks: more threads only wait for each other (engines E6)
     run = _TrainingRun(setting, seed, hyper)
@@ -288,6 +295,7 @@ def train(
         run.load(state_path)
     if log is not None:
         write_atomic(log, "".join(json.dumps(record) + "\n" for record in run.at.history))
+    scalars = None if tensorboard is None else _scalars(tensorboard, run.at.total)
     saved, began, before = time.monotonic(), time.perf_counter(), run.at.seconds
     snapshot = run.state() if state_path is not None else None
     try:
@@ -297,6 +305,10 @@ def train(
             if log is not None:
                 with log.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(record) + "\n")
+            if scalars is not None:
+                for name, number in record.items():
+                    if isinstance(number, float):
+                        scalars.add_scalar(name, number, record["total"])
             if progress is not None:
                 progress(record)
             if state_path is not None:
@@ -308,10 +320,22 @@ def train(
         if state_path is not None and snapshot is not None:
             write_atomic(state_path, snapshot)  # the last whole iteration
         raise
+    finally:
+        if scalars is not None:
+            scalars.close()
     result = run.result()
-    if state_path is not None:
+    if state_path is not None and not keep_state:
         state_path.unlink(missing_ok=True)
     return result
+
+
+def _scalars(folder: Path, done: int) -> Any:
+    """A TensorBoard writer; what a killed run wrote after its last saved state is told again."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError('event files need TensorBoard: pip install "spverify[tensorboard]"') from None
+    return SummaryWriter(str(folder), purge_step=done + 1)
 
 
 class _TrainingRun:
@@ -356,7 +380,9 @@ class _TrainingRun:
             "total": at.total,
             **figures,
         }
-        record |= {"best": _finite(at.best_score), "mode": _finite(at.mode_score)}
+        record |= {"best": _finite(at.best_score), "mode": _finite(at.mode_score), **at.figures}
+        # How much of the work is done, at most: starts end early where a bound is reached.
+        record.setdefault("share", (at.start + at.iteration / hyper.iterations) / hyper.restarts)
         at.history.append(record)
         if over:
             at.start += 1
@@ -368,10 +394,13 @@ class _TrainingRun:
 
     def _best_of(self, tables: NDArray[Any], floor: float) -> tuple[float, NDArray[Any]]:
         """The best table and its objective over CHECK response phases; over fewer if that is below `floor` already."""
-        tried = checked_scores(self.setting, self.hyper, tables, self.seed, GLANCE)
+        tried, _ = checked_scores(self.setting, self.hyper, tables, self.seed, GLANCE)
         table, score = tables[tried.argmax()], float(tried.max())
         if score > floor:
-            score = float(checked_scores(self.setting, self.hyper, table[None], self.seed)[0])
+            scores, episodes = checked_scores(self.setting, self.hyper, table[None], self.seed)
+            score = float(scores[0])
+            if score > max(self.at.best_score, self.at.mode_score) and isinstance(episodes, Episodes):
+                self.at.figures = {"value": float(episodes.returns.mean()), "gap": float(episodes.gaps.max())}
         return score, table
 
     def result(self) -> TrainingResult:
@@ -425,6 +454,7 @@ class _TrainingRun:
             "numbers": numbers,
             "table": table,
             "mode": at.mode_state,
+            "figures": at.figures,
             "history": json.dumps(at.history),
             "learner": self.learner.state(),
             "done": self.done,
@@ -443,7 +473,8 @@ class _TrainingRun:
         start, iteration, total, seconds, best, mode = state["numbers"]
         table = None if state["table"] is None else state["table"].numpy()
         history = json.loads(state["history"])
-        self.at = _Progress(start, iteration, total, seconds, best, table, mode, state["mode"], history)
+        found = (table, mode, state["mode"], state["figures"])
+        self.at = _Progress(start, iteration, total, seconds, best, *found, history)
         self.done = state["done"]
         self.learner = self._new_learner()
         self.learner.load(state["learner"])
@@ -486,6 +517,8 @@ def train_leader(
     quick: bool = False,
     resume: bool = False,
     jobs: int = 1,
+    backend: str = "loky",
+    tensorboard: str | Path | None = None,
     progress: Progress | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
@@ -498,12 +531,15 @@ def train_leader(
     Args:
         setting_name, parameters: the world.
         leader_action: "pure" or "mixture".
-        mode: "ppo", "episode", "basic", "search" or "structured"; see `hyper.Hyper`.
+        mode: one of `hyper.MODES`; see `hyper.Hyper`.
         updates: follower updates in a response phase.
         steps: training iterations of one start.
         quick: train about an eighth as long.
+        resume: go on with what was interrupted, and leave alone seeds that were finished with the same options.
         jobs: seeds trained side by side, in processes of their own; the leaders are the same. Each seed stops by
             itself on Ctrl-C and keeps its state.
+        backend: where they run: "loky" (this machine), "ray" or "dask" (see `side_by_side`).
+        tensorboard: a folder for event files, one folder in it for each seed.
         progress: called after each iteration with its record; once a seed where several are trained side by side.
         overrides: any other field of `hyper.Hyper`.
 
@@ -527,16 +563,19 @@ def train_leader(
     if unknown:
         raise UsageError(f"unknown hyper-parameter {min(unknown)!r}; known: {', '.join(hyper.document())}")
     hyper = replace(hyper, **changes)
+    if hyper.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device 'cuda' was asked for, and there is no CUDA device that PyTorch can use here")
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1, got {jobs}")
     out = Path(out)
     paths = [out if len(seeds) == 1 else out.with_name(f"{out.stem}.seed{seed}{out.suffix}") for seed in seeds]
-    task = _SeedTask(setting_name, dict(parameters or {}), hyper, quick, changes, resume)
+    board = None if tensorboard is None else Path(tensorboard)
+    task = _SeedTask(setting_name, dict(parameters or {}), hyper, quick, changes, resume, board)
     finished: Iterable[tuple[dict[str, Any], float]]
     if jobs == 1 or len(seeds) == 1:
         finished = (task(seed, path, progress) for seed, path in zip(seeds, paths, strict=True))
     else:
-        finished = _side_by_side(task, seeds, paths, jobs, progress)
+        finished = _side_by_side(task, seeds, paths, jobs, backend, progress)
     documents, best = [], -np.inf
     for (document, score), path in zip(finished, paths, strict=True):
         documents.append(document)
@@ -556,42 +595,59 @@ class _SeedTask:
     quick: bool
     changes: dict[str, Any]
     resume: bool
+    tensorboard: Path | None
 
     def __call__(self, seed: int, path: Path, progress: Progress | None = None) -> tuple[dict[str, Any], float]:
         """Trains and writes; the document of the seed and the objective of what was deployed."""
         setting = asked_world(self.setting_name, self.parameters)
+        log, state = (path.with_name(path.name + ending) for ending in (".log.jsonl", ".state"))
+        if self.resume and not state.exists() and (known := self._finished(setting, seed, path, log)) is not None:
+            return known
         result = train(
             setting,
             seed=seed,
             hyper=self.hyper,
             progress=progress,
-            log=path.with_name(path.name + ".log.jsonl"),
-            state_path=path.with_name(path.name + ".state"),
+            log=log,
+            state_path=state,
             resume=self.resume,
+            keep_state=True,
+            tensorboard=None if self.tensorboard is None else self.tensorboard / f"seed{seed}",
         )
         command = _command(setting, self.hyper, seed, self.quick, self.changes)
         write_result(path, result, command=command)
-        return train_document(result, path), result.deployed_score
+        document, score = train_document(result, path), result.deployed_score
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"finished": document, "objective": score}) + "\n")
+        state.unlink(missing_ok=True)
+        return document, score
+
+    def _finished(self, setting: World, seed: int, path: Path, log: Path) -> tuple[dict[str, Any], float] | None:
+        """What an earlier run said of this seed, if it was trained to its end with the same options."""
+        try:
+            leader, last = read_leader(path), json.loads(log.read_text("utf-8").splitlines()[-1])
+            asked = (setting.name, dict(setting.parameters), seed, self.hyper.document())
+            made = (leader.setting, leader.parameters, leader.training["seed"], leader.training["hyper"])
+            return (last["finished"], float(last["objective"])) if asked == made else None
+        except (SpverifyError, OSError, ValueError, LookupError):
+            return None
 
 
 def _side_by_side(
-    task: _SeedTask, seeds: Sequence[int], paths: Sequence[Path], jobs: int, progress: Progress | None
+    task: _SeedTask, seeds: Sequence[int], paths: Sequence[Path], jobs: int, backend: str, progress: Progress | None
 ) -> Iterator[tuple[dict[str, Any], float]]:
-    """One job a seed, by joblib: a cluster is a matter of `joblib.parallel_config` around the call."""
-    from joblib import Parallel, delayed
-
-    work = (delayed(task)(seed, path) for seed, path in zip(seeds, paths, strict=True))
-    for document, score in Parallel(n_jobs=jobs, return_as="generator")(work):
+    """One job a seed; a line of progress when one is finished."""
+    finished = map_side_by_side(task, list(zip(seeds, paths, strict=True)), jobs=jobs, backend=backend)
+    for count, (document, score) in enumerate(finished, start=1):
         if progress is not None:
-            objective = document["objective"]
             progress(
                 {
                     "seed": document["seed"],
                     "start": document["starts"] - 1,
                     "iteration": document["iterations"],
                     "total": document["iterations"],
-                    "best": _finite(objective["best_sample"]),
-                    "mode": _finite(objective["mode"]),
+                    "best": _finite(score),
+                    "share": count / len(seeds),
                 }
             )
         yield document, score
@@ -642,9 +698,9 @@ def _command(setting: World, hyper: Hyper, seed: int, quick: bool, changes: Mapp
         parts.append(f"--mode {hyper.mode}")
     parts += ["--quick"] if quick else []
     names = {"updates": "updates", "iterations": "steps"}
-    parts += [f"--{names[k]} {v}" for k, v in changes.items() if k in names]
+    parts += [f"--{names[k]} {v}" if k in names else f"--hyper {k}={_text(v)}" for k, v in changes.items()]
     return " ".join(parts)
 
 
 def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

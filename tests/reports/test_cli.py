@@ -266,6 +266,10 @@ def test_files_that_are_not_there(spverify: Run, tmp_path: Path) -> None:
         (["train", "mantain"], "maintain"),
         (["train", "maintain", "--set-param", "x"], "--set-param"),
         (["train", "maintain", "--set-param", "x=1"], "'x'"),
+        (["train", "maintain", "--hyper", "restarts"], "--hyper: expected NAME=VALUE"),
+        (["train", "maintain", "--hyper", "restart=2"], "the nearest is 'restarts'"),
+        (["train", "maintain", "--device", "cuda"], "mode 'ppo' has nothing for a GPU to do"),
+        (["train", "maintain", "--seeds", "2", "--jobs", "2", "--backend", "slurm"], "loky, ray, dask"),
         (["train", "maintain", "--seeds", "few"], "--seeds"),
         (["train", "maintain", "--seeds", "1,1"], "--seeds"),
     ],
@@ -366,3 +370,26 @@ def test_train_says_what_it_made(spverify: Run, tmp_path: Path) -> None:
         assert keys <= one.keys() and set(one["value"]) == set(one["gap"]) == {"empirical", "last", "argmax"}
     assert out.exists()
     assert spverify("show", out).code == 0
+
+
+def test_followers_of_either_version_of_the_paper_are_on_record(spverify: Run, tmp_path: Path) -> None:
+    for paper, rate, tie in ((4, 0.01, "buy"), (5, 0.1, "reject")):
+        out = tmp_path / f"{paper}.pt"
+        found = spverify(
+            "train",
+            "mspm-pi",
+            "--mode",
+            "unrolled",
+            "--paper",
+            paper,
+            "--steps",
+            "2",
+            "--hyper",
+            "restarts=1",
+            "-o",
+            out,
+        )
+        assert found.code == 0
+        shown = spverify("show", out, "--json").document
+        assert shown["training"]["followers"]["epsilon"] == rate and shown["setting"]["parameters"]["tie"] == tie
+    assert spverify("train", "mspm-pi", "--paper", "3").code == 2

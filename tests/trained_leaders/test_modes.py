@@ -114,7 +114,7 @@ def test_enumeration_is_brute_force_over_the_training_objective(name: str) -> No
     hyper = replace(default_hyper(setting, mode="enumerate"), batch=5, updates=20)
     result = train(setting, seed=3, hyper=hyper)
     tables = np.array(list(product(*(np.flatnonzero(row) for row in setting.legal))))
-    scores = checked_scores(setting, hyper, tables, 3)
+    scores, _ = checked_scores(setting, hyper, tables, 3)
     assert result.enumerated == len(tables) == count_tables(setting)
     assert result.mode_score == scores.max() and scores[(tables == result.table).all(axis=1)] == scores.max()
     assert (scores <= lasting_scores(setting, hyper, tables) + 1e-12).all()

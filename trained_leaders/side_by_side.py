@@ -1,0 +1,88 @@
+"""Work on several seeds side by side, through joblib: processes of this machine, or a Ray or Dask cluster.
+
+Ray and Dask are extras, imported when asked for. A cluster that is already there is used (`RAY_ADDRESS`, a Dask client
+of the calling program); otherwise one of `jobs` single-threaded workers is started on this machine and ended after.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+from ..verify.errors import UsageError
+
+BACKENDS = ("loky", "ray", "dask")
+Result = TypeVar("Result")
+
+
+def map_side_by_side(
+    work: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], *, jobs: int, backend: str = "loky"
+) -> Iterator[Result]:
+    """Calls `work` once for each tuple of arguments, at most `jobs` at a time; results come in order.
+
+    Raises:
+        UsageError: an unknown backend, or one that is not installed.
+    """
+    from joblib import Parallel, delayed
+
+    with _cluster(backend, jobs):
+        tasks = (delayed(work)(*given) for given in arguments)
+        # Ray's pool returns nothing before all is done.
+        if backend == "ray":
+            yield from Parallel(n_jobs=jobs)(tasks)
+        else:
+            yield from Parallel(n_jobs=jobs, return_as="generator")(tasks)
+
+
+@contextmanager
+def _cluster(backend: str, jobs: int) -> Iterator[None]:
+    from joblib import parallel_config
+
+    if backend not in BACKENDS:
+        raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    with ExitStack() as stack:
+        if backend == "ray":
+            stack.enter_context(_ray(jobs))
+        elif backend == "dask":
+            stack.enter_context(_dask(jobs))
+        with parallel_config(backend=backend, n_jobs=jobs):
+            yield
+
+
+@contextmanager
+def _ray(jobs: int) -> Iterator[None]:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise UsageError('the backend ray needs Ray: pip install "spverify[ray]"') from None
+    ours = not ray.is_initialized()
+    if ours:
+        try:  # a cluster that is named (RAY_ADDRESS) or already runs here
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError:
+            ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        register_ray()
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextmanager
+def _dask(jobs: int) -> Iterator[None]:
+    try:
+        from distributed import Client, LocalCluster, get_client
+    except ImportError:
+        raise UsageError('the backend dask needs Dask: pip install "spverify[dask]"') from None
+    try:
+        get_client()
+    except ValueError:
+        cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+        with cluster, Client(cluster):
+            yield
+    else:
+        yield
