@@ -47,6 +47,7 @@ def best_profile(
     deadline: float = np.inf,
     max_nodes: float = np.inf,
     improve: bool = True,
+    enough: float = np.inf,
 ) -> Search:
     """The profile s that maximises the sum over types of c(types, s(types)).
 
@@ -57,13 +58,14 @@ def best_profile(
         deadline: `time.monotonic` value at which to stop.
         max_nodes: how many nodes to visit.
         improve: raise the limit to the best value found; False replays the kernel's proof that nothing exceeds it.
+        enough: how many nodes to visit once some profile above the limit is found.
     """
     tree = _Tree(c, game)
     if tree.root_bound <= limit:
         return Search(limit, None, 1, True)
     if not len(tree.players):
         return Search(tree.root_bound, tree.profile(np.zeros(0, dtype=np.int64), tree.root), 1, True)
-    return tree.run(limit, deadline, max_nodes, improve)
+    return tree.run(limit, deadline, max_nodes, improve, enough)
 
 
 class _Tree:
@@ -110,7 +112,7 @@ class _Tree:
         self.actions, self.widest = _padded([actions for *_, actions in scored])
         self.others = others
 
-    def run(self, limit: float, deadline: float, max_nodes: float, improve: bool) -> Search:
+    def run(self, limit: float, deadline: float, max_nodes: float, improve: bool, enough: float) -> Search:
         depth, width = self.actions.shape
         own, replies = self.root.shape
         totals = np.zeros((depth + 1, own, replies))
@@ -149,8 +151,11 @@ class _Tree:
                 best_totals,
             )
             nodes += visited
-            if not improve and best[0] >= 0:
-                break
+            if best[0] >= 0:
+                if not improve:
+                    break
+                max_nodes = min(max_nodes, nodes + enough)
+                enough = np.inf
         found = best[0] >= 0
         profile = self.profile(best, best_totals) if found else None
         if level < 0:

@@ -29,6 +29,12 @@ DIRECT_COLUMNS = 3_000
 FEW, MANY = 6, 10
 """Cells of a joint type offered in one round, to the simplex and to the interior-point method (measured)."""
 
+FEW_STARTS, MANY_STARTS = 24, 400
+"""From how many profiles best replies start at first, and before branch and bound (measured)."""
+
+ENOUGH = 500_000
+"""Nodes of branch and bound after a first find: a better column would cost more than another round (measured)."""
+
 Progress = Callable[[str], None]
 
 
@@ -288,17 +294,17 @@ def _vertex_value(problem: Problem, n_masses: int, vertex: Vertex) -> Fraction:
 class _PlanOracle:
     """Prices profiles: best replies from many starts, and branch and bound once those find nothing more."""
 
-    def __init__(self, problem: Problem, deadline: float, starts: int = 24, each: int = 12) -> None:
-        self.problem, self.deadline, self.starts, self.each = problem, deadline, starts, each
+    def __init__(self, problem: Problem, deadline: float, each: int = 12) -> None:
+        self.problem, self.deadline, self.each = problem, deadline, each
         self.rng = np.random.default_rng(0)
         self.recent: IntArray | None = None
 
-    def _local(self, c: FloatArray) -> tuple[IntArray, FloatArray]:
+    def _local(self, c: FloatArray, starts: int) -> tuple[IntArray, FloatArray]:
         game = self.problem.game
-        starts = random_profiles(game, self.starts, self.rng)
+        first = random_profiles(game, starts, self.rng)
         if self.recent is not None:
-            starts = np.concatenate([self.recent, starts])
-        keys, values = alternate(c, starts, game)
+            first = np.concatenate([self.recent, first])
+        keys, values = alternate(c, first, game)
         keys, first = np.unique(keys, axis=0, return_index=True)
         order = np.argsort(-values[first], kind="stable")[: self.each]
         self.recent = keys[order]
@@ -306,7 +312,9 @@ class _PlanOracle:
 
     def first(self) -> IntArray:
         """Locally best profiles for the objective alone."""
-        return self._local(self.problem.pricer.whole([np.zeros(rows.shape) for rows in self.problem.rows]))[0]
+        return self._local(self.problem.pricer.whole([np.zeros(rows.shape) for rows in self.problem.rows]), FEW_STARTS)[
+            0
+        ]
 
     def __call__(self, duals: FloatArray, generous: bool) -> tuple[IntArray, float]:
         problem = self.problem
@@ -315,10 +323,13 @@ class _PlanOracle:
         paid = float(problem.bounds @ regrets)
         mass = float(duals[problem.n_regrets])
         floor = mass + 0.5 * GAP
-        keys, values = self._local(c)
-        good = values > floor
-        if good.any():
-            return keys[good], np.inf
-        found = best_profile(c, problem.game, limit=floor, deadline=self.deadline)
-        new = np.zeros((0, keys.shape[1]), dtype=np.int64) if found.profile is None else found.profile
-        return new, found.bound + paid
+        for starts in (FEW_STARTS, MANY_STARTS):
+            keys, values = self._local(c, starts)
+            good = values > floor
+            if good.any():
+                return keys[good], np.inf
+        found = best_profile(c, problem.game, limit=floor, deadline=self.deadline, enough=ENOUGH)
+        if found.profile is None:
+            return keys[:0], found.bound + paid
+        self.recent = np.concatenate([found.profile, keys])
+        return found.profile, found.bound + paid
