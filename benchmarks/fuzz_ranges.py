@@ -3,7 +3,9 @@
 Run `python benchmarks/fuzz_ranges.py` (slow; no part of the tests) for benchmarks/results/fuzz_ranges.json. Brute force
 is the oracle of tests/solvers/conftest.py: loops over the definitions and one scipy program over all cells or profiles.
 Games have 1 to 4 players, correlated integer priors with zeros, integer payoffs, masks. For each game and set: the
-range at a drawn epsilon, and kernel bounds from random multipliers (and potentials), which must hold as well.
+range at a drawn epsilon; kernel bounds from random multipliers (and potentials), which must hold as well and be the same
+from the kernel's twin; and the range's certificates with a number changed, which must be refused or still be true, by
+both kernels alike.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ import highspy
 import numpy as np
 
 from spverify.solvers.bounds import equilibrium_range
-from spverify.verify.certificate import round_multipliers, round_potentials
+from spverify.verify import fast_kernel
+from spverify.verify.certificate import Certificate, round_multipliers, round_potentials
 from spverify.verify.game import BayesianGame
-from spverify.verify.kernel import outer_bound
+from spverify.verify.kernel import check_certificate, outer_bound
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "fuzz_ranges.json"
@@ -79,12 +82,33 @@ def random_bounds(game: BayesianGame, which: str, epsilon: Fraction, count: int,
             )
         sense = str(rng.choice(["upper", "lower"]))
         proof: dict[str, Any] = {"sense": sense, "epsilon": epsilon, "potentials": potentials}
-        out.append(
-            (
-                sense,
-                outer_bound(game.plain, objective=game.plain.leader, multipliers=round_multipliers(game, y), **proof),
-            )
-        )
+        proof |= {"objective": game.plain.leader, "multipliers": round_multipliers(game, y)}
+        value = outer_bound(game.plain, **proof)
+        assert fast_kernel.outer_bound(game.plain, **proof) == value
+        out.append((sense, value))
+    return out
+
+
+def mutants(certificate: Certificate, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """The certificate's document with one number of claim or evidence changed, a few times over."""
+    out = []
+    for _ in range(4):
+        document = json.loads(json.dumps(certificate.document))
+        claim, rows = document["claim"], document["evidence"]["multipliers"]
+        factor = Fraction(int(rng.integers(0, 5)), int(rng.integers(1, 5)))
+        what = rng.integers(0, 4) if rows else 3
+        if what == 0:
+            row = rows[int(rng.integers(len(rows)))]
+            row[3] = str(Fraction(row[3]) * factor)
+        elif what == 1:
+            row = rows[int(rng.integers(len(rows)))]
+            row[int(rng.integers(0, 3))] = int(rng.integers(0, 3))
+        elif what == 2:
+            rows.pop(int(rng.integers(len(rows))))
+        inwards = -1 if claim["kind"] == "upper" else 1
+        if what == 3 or rng.random() < 0.5:
+            claim["value"] = str(Fraction(claim["value"]) + inwards * Fraction(int(rng.integers(0, 4)), 1000))
+        out.append(document)
     return out
 
 
@@ -96,6 +120,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long; what was done is recorded")
     options = parser.parse_args()
     brute, start, counts = oracle(), time.monotonic(), {"games": 0, "ranges": 0, "proved": 0, "random_bounds": 0}
+    counts |= {"mutants": 0, "mutants_accepted": 0}
     false, worst = [], 0.0
     for seed in range(options.games):
         if time.monotonic() - start > options.seconds:
@@ -110,6 +135,16 @@ def main() -> None:
             counts["proved"] += found.proved
             worst = max(worst, abs(float(found.min.outer) - low), abs(float(found.max.outer) - high))
             claims = [("lower", found.min.outer), ("upper", found.max.outer)]
+            for side in (found.min, found.max):
+                for document in mutants(side.certificate, rng):
+                    counts["mutants"] += 1
+                    answers = [
+                        check(document, game.plain) for check in (check_certificate, fast_kernel.check_certificate)
+                    ]
+                    assert answers[0].accepted == answers[1].accepted
+                    counts["mutants_accepted"] += answers[0].accepted
+                    if answers[0].accepted:
+                        claims.append((document["claim"]["kind"], answers[0].value))
             made = random_bounds(game, which, epsilon, options.bounds, rng)
             counts["random_bounds"] += len(made)
             for sense, value in claims + made:
