@@ -3,9 +3,9 @@
 Run `python benchmarks/fuzz_ranges.py` (slow; no part of the tests) for benchmarks/results/fuzz_ranges.json. Brute force
 is the oracle of tests/solvers/conftest.py: loops over the definitions and one scipy program over all cells or profiles.
 Games have 1 to 4 players, correlated integer priors with zeros, integer payoffs, masks. For each game and set: the
-range at a drawn epsilon; kernel bounds from random multipliers (and potentials), which must hold as well and be the same
-from the kernel's twin; and the range's certificates with a number changed, which must be refused or still be true, by
-both kernels alike.
+range at a drawn epsilon; kernel bounds from random multipliers (and potentials), which must hold as well, an eighth of
+them compared with the kernel's twin; and the range's certificates with a number changed, which must be refused or still
+be true, by both kernels alike.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def random_game(rng: np.random.Generator, most: int) -> BayesianGame:
 def random_bounds(game: BayesianGame, which: str, epsilon: Fraction, count: int, rng: np.random.Generator) -> list[Any]:
     """(sense, value) of bounds from random multipliers, and off the type-conditional set random potentials."""
     out, n = [], game.n_players
-    for _ in range(count):
+    for k in range(count):
         y = [
             rng.exponential(size=m.shape) * (rng.random(m.shape) < 0.4) * rng.choice([0.1, 1, 10])
             for m in game.feasible
@@ -84,7 +84,7 @@ def random_bounds(game: BayesianGame, which: str, epsilon: Fraction, count: int,
         proof: dict[str, Any] = {"sense": sense, "epsilon": epsilon, "potentials": potentials}
         proof |= {"objective": game.plain.leader, "multipliers": round_multipliers(game, y)}
         value = outer_bound(game.plain, **proof)
-        assert fast_kernel.outer_bound(game.plain, **proof) == value
+        assert k % 8 or fast_kernel.outer_bound(game.plain, **proof) == value
         out.append((sense, value))
     return out
 
@@ -92,7 +92,7 @@ def random_bounds(game: BayesianGame, which: str, epsilon: Fraction, count: int,
 def mutants(certificate: Certificate, rng: np.random.Generator) -> list[dict[str, Any]]:
     """The certificate's document with one number of claim or evidence changed, a few times over."""
     out = []
-    for _ in range(4):
+    for _ in range(3):
         document = json.loads(json.dumps(certificate.document))
         claim, rows = document["claim"], document["evidence"]["multipliers"]
         factor = Fraction(int(rng.integers(0, 5)), int(rng.integers(1, 5)))
