@@ -279,6 +279,10 @@ def bounds(
     memory: Annotated[
         float | None, typer.Option(min=0.1, help="Memory budget of the linear programs, GiB.", show_default=False)
     ] = None,
+    method: Annotated[
+        str,
+        typer.Option(help="Search by direct or interior (tc, ns), sifting (tc) or plans (sf); needs --set."),
+    ] = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="A budget of 4 seconds.")] = False,
     out: Out = None,
     as_json: Json = False,
@@ -289,6 +293,8 @@ def bounds(
     if equilibrium_set not in (None, "sf", "ns", "tc"):
         raise UsageError(f"--set: expected sf, ns or tc, got {equilibrium_set!r}")
     allowed = _epsilon(slack, "--slack")
+    if method != "auto" and equilibrium_set is None:
+        raise UsageError(f"--method: expected --set beside --method {method}, which not every set has")
     from ..verify.formats import read_game
     from .answer import is_file
 
@@ -305,6 +311,7 @@ def bounds(
         epsilon=tolerance,
         seconds=min(seconds, 4.0) if quick else seconds,
         memory=memory,
+        method=method,
         curve=points,
         coalition=players,
         slack=allowed,

@@ -33,6 +33,7 @@ def bound_objective(
     epsilon: Fraction = Fraction(0),
     seconds: float = 60.0,
     memory: float | None = None,
+    method: str = "auto",
     curve: Sequence[Fraction] = (),
     coalition: Sequence[int] = (),
     slack: Fraction = Fraction(0),
@@ -49,6 +50,7 @@ def bound_objective(
         epsilon: largest interim regret allowed, payoff units.
         seconds: time budget; the curve gets as much again.
         memory: GiB that the linear programs may take; None for no limit.
+        method: how to search, see `equilibrium_range`; other than ``auto`` only with a set.
         curve: further epsilons at which the range is wanted.
         coalition: players; the range among the equilibria that are best for them together as well, for as much time.
         slack: how much less than their joint optimum they put up with, payoff units.
@@ -61,7 +63,8 @@ def bound_objective(
     aim: str | Tensor = read_objective(objective, game) if is_file(objective) else objective
     if not isinstance(aim, str):
         objective = "custom"
-    question: dict[str, Any] = {"objective": aim, "epsilon": epsilon, "memory": memory, "progress": progress}
+    question: dict[str, Any] = {"objective": aim, "epsilon": epsilon, "memory": memory, "method": method}
+    question["progress"] = progress
     found: EquilibriumRange
     if equilibrium_set is None:
         found = equilibrium_range(game, equilibrium_set="sf", seconds=seconds / 2, **question)
@@ -90,7 +93,7 @@ def bound_objective(
         "seconds": round(monotonic() - start, 3),
     }
     if curve:
-        options: dict[str, Any] = {"seconds": seconds, "memory": memory, "progress": progress}
+        options: dict[str, Any] = {"seconds": seconds, "memory": memory, "method": method, "progress": progress}
         points = range_curve(game, curve, objective=aim, equilibrium_set=found.equilibrium_set, **options)
         document["curve"] = [_point(point) for point in points]
         document["seconds"] = round(monotonic() - start, 3)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ from ..verify.plain import Tensor, parse_number
 from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay, exact
 from .arrays import Problem
 from .branching import best_profile
-from .search import Pool, Proof, Proposal, search_cells, search_plans
+from .search import ENTRY_BYTES, METHODS, Pool, Proof, Proposal, interior_seconds, search_cells, search_plans
 
 PROOF_NODES = {False: 1_500_000, True: 40_000_000}
 """Longest strategic-form search that a certificate may ask of the kernel, and of its fast twin."""
@@ -41,17 +42,11 @@ NODE_SECONDS = {False: (3e-6, 6e-8), True: (2e-7, 3e-9)}
 SEARCH_SHARE = 0.5
 """Of the time for the strategic form, what the search may take; the rest is for the proof."""
 
-NS_CELLS = 100_000
-"""Up to here the non-signalling program is written down."""
-
-NS_COLUMNS = 30_000
-"""Up to here the non-signalling set is tried where the strategic form cannot be proved."""
+NS_SHARE = 0.7
+"""Of the time for the non-signalling set, what its own search may take; the rest is for the sets around it."""
 
 EXACT_CELLS = 1_000_000
 """Up to here an exact optimum is proved with its own long multipliers; beyond, with short ones and a loss of ~1e-9."""
-
-ENTRY_BYTES = 100
-"""Memory a number in a linear program takes, solver's copies and factors included (measured)."""
 
 Progress = Callable[[str], None]
 
@@ -120,6 +115,7 @@ def equilibrium_range(
     objective: str | npt.ArrayLike | Tensor = "leader",
     equilibrium_set: str | None = None,
     epsilon: Fraction | float | str = 0,
+    method: str = "auto",
     seconds: float = 60.0,
     memory: float | None = None,
     progress: Progress | None = None,
@@ -133,6 +129,10 @@ def equilibrium_range(
         equilibrium_set: ``sf`` (strategic form, what independent learners converge to; the default), ``ns``
             (non-signalling, contains it) or ``tc`` (type-conditional, contains both).
         epsilon: largest allowed interim regret, payoff units; a string or Fraction is exact.
+        method: how to search. ``auto`` chooses by the game's shape and the search's progress. For tc and ns:
+            ``direct`` (one linear program over all cells), ``interior`` (interior-point method over all cells, no
+            matrix made); for tc also ``sifting`` (column generation over cells); for sf ``plans`` (column generation
+            over strategy profiles).
         seconds: time for the searches. When it is spent, what is proved by then is returned, wider.
         memory: GiB that the linear programs may take (the game itself not counted); where they would need more, what
             is proved by then is returned, wider. None for no limit.
@@ -144,7 +144,8 @@ def equilibrium_range(
         The range; both ends carry certificates that the kernel accepted.
 
     Raises:
-        UsageError: an unknown objective or set, or a negative epsilon.
+        UsageError: an unknown objective or set, a method that the set or the game does not have, or a negative
+            epsilon.
 
     Example:
         >>> from spverify.verify.game import BayesianGame
@@ -153,7 +154,7 @@ def equilibrium_range(
         >>> found.min.outer, found.max.outer, found.max.inner, found.proved
         (Fraction(36, 5), Fraction(21, 2), Fraction(21, 2), True)
     """
-    return _range(game, objective, equilibrium_set, epsilon, seconds, progress, _pool(memory))
+    return _range(game, objective, equilibrium_set, epsilon, method, seconds, progress, _pool(memory))
 
 
 def _pool(memory: float | None) -> Pool:
@@ -169,6 +170,7 @@ def _range(
     objective: str | npt.ArrayLike | Tensor,
     equilibrium_set: str | None,
     epsilon: Fraction | float | str,
+    method: str,
     seconds: float,
     progress: Progress | None,
     pool: Pool,
@@ -177,6 +179,9 @@ def _range(
     which = equilibrium_set or "sf"
     if which not in SETS:
         raise UsageError(f"expected the equilibrium set sf, ns or tc, got {equilibrium_set!r}")
+    if method not in METHODS[which]:
+        known = ", ".join(METHODS[which][:-1]) + f" or {METHODS[which][-1]}"
+        raise UsageError(f"expected the method {known} for the set {which}, got {method!r}", field="method")
     eps = parse_epsilon(epsilon)
     name = objective if isinstance(objective, str) else "custom"
     values = game.objective(array_of(objective) if isinstance(objective, Tensor) else objective)
@@ -189,8 +194,12 @@ def _range(
         deadline = monotonic() + share * max(0.0, start + seconds - monotonic()) * (not pool.interrupted)
         told = None if progress is None else _prefixed(progress, "largest" if sense == "upper" else "smallest")
         problem = Problem(game, tensor, values, sense, eps)
+        if method == "interior" and not problem.n_regrets:
+            raise UsageError(
+                "the method interior needs a player who can gain from a deviation; use direct", field="method"
+            )
         aim = tensor if name == "custom" else name
-        sides[sense] = _side(problem, aim, which, deadline, pool, told)
+        sides[sense] = _side(problem, aim, which, method, deadline, pool, told)
     # 1e-9 of slack is meant for payoffs of order 1; smaller payoffs get less
     largest = max(game.payoff_range(i) for i in range(game.n_players))
     tolerance = Fraction(1, 10**9) * min(Fraction(1), Fraction(largest))
@@ -211,7 +220,7 @@ def range_end(
 ) -> Side:
     """One end of the range of an exact objective: the largest value for the sense ``upper``, else the least."""
     problem = Problem(game, objective, game.objective(array_of(objective)), sense, epsilon)
-    return _side(problem, objective, equilibrium_set, monotonic() + seconds, pool or Pool(), None)
+    return _side(problem, objective, equilibrium_set, "auto", monotonic() + seconds, pool or Pool(), None)
 
 
 def range_curve(
@@ -220,6 +229,7 @@ def range_curve(
     *,
     objective: str | npt.ArrayLike | Tensor = "leader",
     equilibrium_set: str | None = None,
+    method: str = "auto",
     seconds: float = 60.0,
     memory: float | None = None,
     progress: Progress | None = None,
@@ -232,7 +242,7 @@ def range_curve(
     out = []
     for k, epsilon in enumerate(grid):
         left = max(0.0, start + seconds - monotonic()) / (len(grid) - k)
-        out.append(_range(game, objective, equilibrium_set, epsilon, left, progress, pool))
+        out.append(_range(game, objective, equilibrium_set, epsilon, method, left, progress, pool))
     return out
 
 
@@ -255,14 +265,20 @@ def _prefixed(progress: Progress, word: str) -> Progress:
 
 
 def _side(
-    problem: Problem, aim: str | Tensor, which: str, deadline: float, pool: Pool, progress: Progress | None
+    problem: Problem,
+    aim: str | Tensor,
+    which: str,
+    method: str,
+    deadline: float,
+    pool: Pool,
+    progress: Progress | None,
 ) -> Side:
     game, court = problem.game, Court(problem, aim, which)
     # with one joint type, or one player, the three sets are the same
     alike = game.prior.size == 1 or game.n_players == 1
     found = Proposal()
     try:
-        if which == "sf" and not alike:
+        if which == "sf" and (not alike or method == "plans"):
             now = monotonic()
             until = now + SEARCH_SHARE * (deadline - now)
             found = search_plans(problem, deadline=until, pool=pool, progress=progress)
@@ -271,10 +287,11 @@ def _side(
             if not court.strategic(found, deadline):
                 court.outside(found, deadline, progress, pool)
         elif which == "tc" or alike:
-            found = search_cells(problem, signalling=True, deadline=deadline, progress=progress, pool=pool)
+            options: dict[str, Any] = {"deadline": deadline, "progress": progress, "pool": pool, "method": method}
+            found = search_cells(problem, signalling=True, **options)
             court.multipliers(found)
         else:
-            found = _non_signalling(problem, deadline, pool, progress)
+            found = _non_signalling(problem, method, deadline, pool, progress)
             court.multipliers(found)
     except KeyboardInterrupt:
         pool.interrupted = True
@@ -285,20 +302,22 @@ def _side(
     return Side(certificate.value, inner.value if inner else None, gap, certificate, inner, found.method.strip(", "))
 
 
-def _non_signalling(problem: Problem, deadline: float, pool: Pool, progress: Progress | None) -> Proposal:
-    """The non-signalling program; where it is too large or slow, the sets on either side of it."""
-    start, found = monotonic(), Proposal()
-    if int(np.prod(problem.game.shape)) <= NS_CELLS:
-        whole = start + 0.7 * (deadline - start)
-        found = search_cells(problem, signalling=False, deadline=whole, progress=progress, pool=pool)
-        if found.proofs:
-            return found
-    half = 0.5 * (monotonic() + deadline)
-    outer = search_cells(problem, signalling=True, deadline=half, progress=progress, pool=pool)
+def _non_signalling(problem: Problem, method: str, deadline: float, pool: Pool, progress: Progress | None) -> Proposal:
+    """The non-signalling program; where it is too large or slow, also the sets on either side of it."""
+    start = monotonic()
+    until = start + NS_SHARE * (deadline - start)
+    found = search_cells(problem, signalling=False, deadline=until, progress=progress, pool=pool, method=method)
+    if found.converged or pool.interrupted:
+        return found
+    if not found.proofs:
+        half = 0.5 * (monotonic() + deadline)
+        outer = search_cells(problem, signalling=True, deadline=half, progress=progress, pool=pool)
+        found.proofs = outer.proofs
+        found.method += f"; bound from the type-conditional set ({outer.method})"
     inner = search_plans(problem, deadline=deadline, pool=pool, progress=progress)
-    words = [found.method, f"bound from the type-conditional set ({outer.method})"]
-    words.append(f"play from the strategic form ({inner.method})")
-    return Proposal(outer.proofs, inner.plays, "; ".join(word for word in words if word))
+    found.plays = inner.plays + found.plays
+    found.method += f"; play from the strategic form ({inner.method})"
+    return found
 
 
 def _as_set(play: Play, game: BayesianGame, which: str) -> Play:
@@ -422,9 +441,9 @@ class Court:
 
     def outside(self, found: Proposal, deadline: float, progress: Progress | None, pool: Pool) -> None:
         """Bounds over the sets that contain the strategic form, where its own could not be proved."""
-        cells, options = int(np.prod(self.game.shape)), {"deadline": deadline, "progress": progress, "pool": pool}
+        options = {"deadline": deadline, "progress": progress, "pool": pool}
         wider = Proposal()
-        if cells <= NS_COLUMNS:
+        if interior_seconds(self.problem) <= deadline - monotonic():
             wider = search_cells(self.problem, signalling=False, **options)  # type: ignore[arg-type]
             found.method += "; bound also from the non-signalling set"
             self.multipliers(wider)

@@ -159,9 +159,7 @@ def _cells(problem: Problem, sigma: FloatArray, deadline: float, *, signalling: 
     links = len(shared)
     # rows: regrets, shared cells' m <= sigma' , m <= sigma; then masses and equalities
     bounds = np.concatenate([problem.bounds, np.zeros(links), flat[shared]])
-    masses = np.zeros(program.n_rows - problem.n_regrets)
-    masses[: program.n_masses] = 1.0
-    whole = Program(bounds, masses)
+    whole = Program(bounds, program.right)
     columns = program.columns(problem.arrays, cells)
     row = np.where(columns.row >= problem.n_regrets, columns.row + 2 * links, columns.row)
     place = np.searchsorted(cells, shared)
@@ -327,8 +325,7 @@ def nearest_equilibrium(
     else:
         program = CellProgram(game, problem.rows, problem.n_regrets, signalling=not everywhere)
         columns = program.columns(problem.arrays, cells)
-        rows, right = program.n_rows, np.zeros(program.n_rows - problem.n_regrets)
-        right[: program.n_masses] = 1.0
+        rows, right = program.n_rows, program.right
     matrix = _sparse(columns, rows)
     x = cp.Variable(columns.count, nonneg=True)
     sigma = x

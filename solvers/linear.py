@@ -168,6 +168,7 @@ class Generated:
         bound: what they prove, as the oracle reckons in doubles.
         converged: whether bound and value met.
         interrupted: whether the user stopped it.
+        hard: whether it stopped because another method had better go on.
     """
 
     solution: Solution | None
@@ -176,6 +177,7 @@ class Generated:
     bound: float
     converged: bool
     interrupted: bool = False
+    hard: bool = False
 
 
 Oracle = Callable[[FloatArray, bool], tuple[IntArray, float]]
@@ -191,6 +193,7 @@ def generate(
     progress: Callable[[str], None] | None = None,
     *,
     entries: float = np.inf,
+    yields: bool = False,
 ) -> Generated:
     """Column generation: a master over a pool of columns, grown by an oracle until the bound meets the value.
 
@@ -204,6 +207,7 @@ def generate(
         deadline: `time.monotonic` value at which to stop with what is known.
         progress: told the state of the search in words.
         entries: how many numbers the master may hold; it stops growing there.
+        yields: whether to stop where masters would go to the interior-point method (`Generated.hard`).
 
     Until the master is feasible, every regret row may be exceeded at a price; the price grows if it is still paid
     when the oracle has nothing left to offer.
@@ -219,6 +223,10 @@ def generate(
         while monotonic() < deadline:
             current = program.solve(min(deadline - monotonic(), patience))
             if current is None and patience < np.inf and not program.interior:
+                if yields:
+                    return Generated(
+                        solution, pool if solution is None else solved, best_duals, best_bound, False, hard=True
+                    )
                 patience = np.inf
                 program.use_interior()
                 continue
@@ -232,6 +240,8 @@ def generate(
                     break
             elif price and not first_done and program.rows > INTERIOR_ROWS:
                 # no equilibrium among the best cells: many regrets will bind
+                if yields:
+                    return Generated(None, pool, best_duals, best_bound, False, hard=True)
                 patience = np.inf
                 program.use_interior()
             first_done = True

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..verify.game import BayesianGame
+from ..verify.game import BayesianGame, FloatArray
 from .arrays import Arrays, Columns, IntArray
+
+NEGLIGIBLE = 1e-11
+"""Cells of less mass are left out of an exact play."""
 
 
 def cells_of(game: BayesianGame, *, everywhere: bool) -> IntArray:
@@ -34,7 +37,7 @@ class CellProgram:
     """
 
     def __init__(self, game: BayesianGame, rows: list[IntArray], n_regrets: int, *, signalling: bool) -> None:
-        self.shape, self.n, self.rows = game.shape, game.n_players, rows
+        self.shape, self.n, self.rows, self.first = game.shape, game.n_players, rows, n_regrets
         joint = np.full(game.type_shape, -1, dtype=np.int64)
         used = np.ones(game.type_shape, dtype=bool) if not signalling else game.prior > 0
         joint[used] = np.arange(n_regrets, n_regrets + int(used.sum()))
@@ -45,6 +48,13 @@ class CellProgram:
         if not signalling:
             for j in range(self.n):
                 self.equalities.append(self._link(game, j))
+
+    @property
+    def right(self) -> FloatArray:
+        """The right-hand sides of the rows after the regrets: 1 for masses, 0 for equalities."""
+        out = np.zeros(self.n_rows - self.first)
+        out[: self.n_masses] = 1.0
+        return out
 
     def _link(self, game: BayesianGame, j: int) -> IntArray:
         """Numbers of the rows "the marginal on a_-j is the same for types k and k-1 of j", at index k; -1 if none.
@@ -100,7 +110,7 @@ def round_non_signalling(game: BayesianGame, sigma: Any) -> Any:
     players at "any". There sigma is averaged, rounded to a grid and turned back exactly; the little negative mass this
     can leave is covered by mixing in uniform play.
     """
-    n, grid = game.n_players, 1 << 40
+    n, grid = game.n_players, 1 << 50
     out = np.array(np.broadcast_to(sigma, game.shape))
     # each player's last feasible action at a type gives its place to "any"; a permutation brings it to the end
     order = [np.argsort(mask, axis=1, kind="stable") for mask in game.feasible]
@@ -121,6 +131,48 @@ def round_non_signalling(game: BayesianGame, sigma: Any) -> Any:
         exact = np.concatenate([parts[0], rest], axis=n + i)
         exact = _reorder(exact, np.argsort(order[i], axis=1), i, n)
     return _cover(game, exact, grid)
+
+
+def transported(game: BayesianGame, sigma: FloatArray) -> list[tuple[tuple[int, int], tuple[int, int], Fraction]]:
+    """An exact non-signalling play of two players next to a float one, by its support (theory T5, inner bounds).
+
+    The marginals are rounded to a grid once for all; at each joint type what is left of them after rounding the cells
+    down is small and is handed out from one corner, which a transport problem always allows.
+    """
+    grid = 1 << 40
+    kept = np.where(sigma >= NEGLIGIBLE, sigma, 0.0)
+    first, second = _on_grid(kept.sum(axis=3).mean(axis=1), grid), _on_grid(kept.sum(axis=2).mean(axis=0), grid)
+    rows, columns = kept.sum(axis=3) * grid, kept.sum(axis=2) * grid
+    # scaled so that no row and no column of a joint type exceeds its marginal
+    kept *= np.minimum(1.0, np.divide(first[:, None], rows, out=np.ones_like(rows), where=rows > 0))[..., None]
+    kept *= np.minimum(1.0, np.divide(second[None], columns, out=np.ones_like(columns), where=columns > 0))[
+        ..., None, :
+    ]
+    masses = np.maximum(np.floor(kept * grid * (1.0 - 1e-14)).astype(np.int64), 0)
+    out: list[tuple[tuple[int, int], tuple[int, int], Fraction]] = []
+    for types in np.ndindex(*game.type_shape):
+        here = masses[types]
+        left, right = first[types[0]] - here.sum(axis=1), second[types[1]] - here.sum(axis=0)
+        a, b = np.flatnonzero(left).tolist(), np.flatnonzero(right).tolist()
+        while a and b:
+            moved = min(left[a[-1]], right[b[-1]])
+            here[a[-1], b[-1]] += moved
+            left[a[-1]] -= moved
+            right[b[-1]] -= moved
+            a, b = a[: len(a) - (not left[a[-1]])], b[: len(b) - (not right[b[-1]])]
+        used = np.argwhere(here).tolist()
+        out.extend(((types[0], types[1]), (i, j), Fraction(int(here[i, j]), grid)) for i, j in used)
+    return out
+
+
+def _on_grid(values: FloatArray, grid: int) -> IntArray:
+    """Rows of probabilities as whole numbers that sum to ``grid``, by largest remainder."""
+    scaled = values * (grid / values.sum(axis=-1, keepdims=True))
+    whole = np.floor(scaled).astype(np.int64)
+    order = np.argsort(whole - scaled, axis=-1, kind="stable")
+    short = grid - whole.sum(axis=-1, keepdims=True)
+    np.put_along_axis(whole, order, np.take_along_axis(whole, order, -1) + (np.arange(order.shape[-1]) < short), -1)
+    return whole
 
 
 def _reorder(values: Any, order: IntArray, i: int, n: int) -> Any:

@@ -14,17 +14,41 @@ from typing import Any
 
 import numpy as np
 
-from ..verify.game import FloatArray
+from ..verify.certificate import round_multipliers, round_potentials
+from ..verify.game import BayesianGame, FloatArray
 from ..verify.plain import grid_row, tensor
 from ..verify.play import ConditionalPlay, PlanPlay, Play, SparsePlay
 from .arrays import Columns, IntArray, Problem
 from .branching import best_profile
-from .linear import GAP, Program, Vertex, exact_vertex, generate
+from .interior import bytes_needed, interior_point, unknowns
+from .linear import GAP, MAX_EXACT, Program, Solution, Vertex, exact_vertex, generate
 from .plans import alternate, plan_columns, random_profiles, unpack
-from .polytope import CellProgram, cells_of, round_non_signalling
+from .polytope import NEGLIGIBLE, CellProgram, cells_of, round_non_signalling, transported
 
 DIRECT_COLUMNS = 3_000
 """Up to here one linear program over all cells beats column generation (measured)."""
+
+INTERIOR_CELLS = 1_000_000
+"""Up to here a hard search over the type-conditional set goes on with all cells at once (measured)."""
+
+INTERIOR_PER_CELL, INTERIOR_PER_FLOP, INTERIOR_ROUNDS = 5e-7, 6e-11, 30
+"""Seconds that a round of the interior-point method takes, and how many rounds it needs (measured)."""
+
+NEAR_COLUMNS, NEAR_LOSS = 20_000, 1e-8
+"""Over so many cells a vertex is looked for from the interior, and what it may lose by leaving out the others."""
+
+GRID = 1 << 40
+"""Grid of multipliers and potentials that come from the interior of the optimal ones."""
+
+ENTRY_BYTES = 100
+"""Memory a number in a linear program takes, solver's copies and factors included (measured)."""
+
+METHODS = {
+    "tc": ("auto", "direct", "sifting", "interior"),
+    "ns": ("auto", "direct", "interior"),
+    "sf": ("auto", "plans"),
+}
+"""The methods that a caller may ask for, by set."""
 
 FEW, MANY = 6, 10
 """Cells of a joint type offered in one round, to the simplex and to the interior-point method (measured)."""
@@ -56,13 +80,13 @@ class Pool:
 
     Attributes:
         plans: strategy profiles worth keeping; a profile is one whatever the objective.
-        cells: cells worth keeping, by set and sense.
+        cells: cells of the type-conditional set worth keeping, by sense.
         entries: how many numbers a linear program may hold.
         interrupted: whether the user asked to stop; later searches then return at once.
     """
 
     plans: IntArray | None = None
-    cells: dict[tuple[bool, int], IntArray] = field(default_factory=dict)
+    cells: dict[int, IntArray] = field(default_factory=dict)
     entries: float = np.inf
     interrupted: bool = False
 
@@ -75,83 +99,196 @@ class Proposal:
         proofs: the most promising first. For the strategic form they await the search over strategies (theory T5).
         plays: plays that may attain the optimum, the best first.
         method: how, in words.
+        converged: whether the search came to its end.
     """
 
     proofs: list[Proof] = field(default_factory=list)
     plays: list[Play] = field(default_factory=list)
     method: str = ""
+    converged: bool = True
 
 
 # ------------------------------------------------------------------------------- cells: TC and NS
 
 
 def search_cells(
-    problem: Problem, *, signalling: bool, deadline: float, progress: Progress | None, pool: Pool | None = None
+    problem: Problem,
+    *,
+    signalling: bool,
+    deadline: float,
+    progress: Progress | None,
+    pool: Pool | None = None,
+    method: str = "auto",
 ) -> Proposal:
-    """Best sigma(a | types) over the type-conditional (``signalling``) or the non-signalling set, with its duals."""
-    game = problem.game
+    """Best sigma(a | types) over the type-conditional (``signalling``) or the non-signalling set, with its duals.
+
+    Args:
+        problem: game, objective, sense, epsilon.
+        signalling: which set.
+        deadline: `time.monotonic` value at which to stop with what is known.
+        progress: told the state of the search in words.
+        pool: what earlier searches left, and what this one may use.
+        method: one of `METHODS`; ``auto`` chooses by the game's shape, and again by the search's progress.
+    """
+    pool, cells = pool or Pool(), cells_of(problem.game, everywhere=not signalling)
+    if method == "auto":
+        method = _choose(problem, len(cells), signalling, pool, deadline)
+    if method == "interior":
+        return _interior(problem, len(cells), signalling, deadline, progress, pool)
+    if method == "direct":
+        return _direct(problem, cells, signalling, deadline, progress, pool)
+    return _sift(problem, cells, deadline, progress, pool, yields=method == "sifting, then interior")
+
+
+def _choose(problem: Problem, cells: int, signalling: bool, pool: Pool, deadline: float) -> str:
+    """The method for a game's shape; the interior-point method needs a regret row and its memory."""
+    fits = problem.n_regrets > 0 and bytes_needed(problem, signalling=signalling) <= ENTRY_BYTES * pool.entries
+    if signalling:
+        if cells <= DIRECT_COLUMNS:
+            return "direct"
+        return "sifting, then interior" if fits and cells <= INTERIOR_CELLS else "sifting"
+    small = cells <= DIRECT_COLUMNS and unknowns(problem, signalling=False)[1] * problem.game.prior.size <= MAX_EXACT
+    return "interior" if fits and not small and interior_seconds(problem) < deadline - monotonic() else "direct"
+
+
+def interior_seconds(problem: Problem) -> float:
+    """What the interior-point method will need over the non-signalling set, roughly."""
+    dense, local = unknowns(problem, signalling=False)
+    work = float(dense) ** 3 + 3.0 * problem.game.prior.size * float(local) ** 3
+    return INTERIOR_ROUNDS * (INTERIOR_PER_CELL * float(np.prod(problem.game.shape)) + INTERIOR_PER_FLOP * work)
+
+
+def _interior(
+    problem: Problem, cells: int, signalling: bool, deadline: float, progress: Progress | None, pool: Pool
+) -> Proposal:
+    """All cells at once by the interior-point method; multipliers and play are rounded, with a proved loss."""
+    game, out = problem.game, Proposal(converged=False)
+    if bytes_needed(problem, signalling=signalling) > ENTRY_BYTES * pool.entries:
+        out.method = "the interior-point method would not fit the memory allowed"
+        return out
+    found = interior_point(problem, signalling=signalling, deadline=deadline, progress=progress)
+    pool.interrupted |= found.interrupted
+    out.method = f"interior-point method over {cells} cells, {found.rounds} rounds"
+    out.converged = found.converged
+    sigma = np.maximum(found.sigma, 0.0)
+    if signalling:
+        keys = np.flatnonzero(sigma.ravel() > NEGLIGIBLE)
+        out.plays.append(rounded_cells(problem, keys, sigma.ravel()[keys]))
+    else:
+        sigma /= sigma.sum(axis=1, keepdims=True)
+        out.plays.append(as_non_signalling(game, sigma.reshape(game.shape)))
+    rows = round_multipliers(game, problem.multipliers(found.duals), GRID)
+    potentials = None
+    if found.potentials is not None:
+        potentials = round_potentials(game, [f * problem.objective_scale for f in found.potentials], GRID)
+    out.proofs.append(Proof(rows, potentials))
     program = CellProgram(game, problem.rows, problem.n_regrets, signalling=signalling)
-    cells = cells_of(game, everywhere=not signalling)
+    early = "" if found.converged else ", stopped early"
+    if found.interrupted or len(found.near) > NEAR_COLUMNS or (found.converged and program.n_rows > MAX_EXACT):
+        out.method += early
+        return out
+    # over the cells that may count the simplex method finds a vertex, whose play meets the rows
+    over = Program(problem.bounds, program.right)
+    over.add(program.columns(problem.arrays, found.near))
+    solution = over.solve(deadline - monotonic())
+    if solution is not None and solution.value >= found.bound - NEAR_LOSS:
+        exact = Proposal(method=out.method + f", then a linear program over {len(found.near)} cells")
+        _finish(problem, program, solution, found.near, solution.duals, exact)
+        out.plays = exact.plays + out.plays
+        out.proofs = [proof for proof in exact.proofs if proof.value is not None] + out.proofs
+        out.method, out.converged = exact.method, True
+    else:
+        out.method += early
+    return out
+
+
+def as_non_signalling(game: BayesianGame, sigma: FloatArray) -> Play:
+    """An exact play of the non-signalling set next to one in doubles."""
+    if game.n_players == 2:
+        return SparsePlay(transported(game, sigma))
+    return ConditionalPlay(round_non_signalling(game, sigma).tolist())
+
+
+def _direct(
+    problem: Problem, cells: IntArray, signalling: bool, deadline: float, progress: Progress | None, pool: Pool
+) -> Proposal:
+    """One linear program over all cells."""
+    game, out = problem.game, Proposal(method=f"one linear program over {len(cells)} cells", converged=False)
+    if len(cells) * game.n_players * (max(game.action_shape) + 2) > pool.entries:
+        out.method = f"a linear program over {len(cells)} cells would not fit the memory allowed"
+        return out
+    program = CellProgram(game, problem.rows, problem.n_regrets, signalling=signalling)
+    whole = Program(problem.bounds, program.right)
+    whole.add(program.columns(problem.arrays, cells))
+    if progress:
+        progress(f"solving a linear program of {program.n_rows} rows and {len(cells)} columns")
+    solution = whole.solve(deadline - monotonic())
+    if solution is None:
+        out.method += ", not solved in time"
+        return out
+    out.converged = True
+    _finish(problem, program, solution, cells, solution.duals, out)
+    return out
+
+
+def _sift(
+    problem: Problem, cells: IntArray, deadline: float, progress: Progress | None, pool: Pool, *, yields: bool
+) -> Proposal:
+    """Column generation over the type-conditional set; where it is hard and may, it gives way to all cells at once."""
+    game, out = problem.game, Proposal()
+    program = CellProgram(game, problem.rows, problem.n_regrets, signalling=True)
+    oracle = _CellOracle(problem, program)
+    before = pool.cells.get(problem.sign)
+    first = oracle.first() if before is None else np.union1d(before, oracle.first())[:, None]
 
     def columns(keys: IntArray) -> Columns:
         return program.columns(problem.arrays, keys[:, 0])
 
-    pool = pool or Pool()
-    out, wide = Proposal(), game.n_players * (max(game.action_shape) + 2)
-    if not signalling and len(cells) * wide > pool.entries:
-        out.method = f"a linear program over {len(cells)} cells would not fit the memory allowed"
+    options: dict[str, Any] = {"entries": pool.entries, "yields": yields}
+    found = generate(problem.bounds, program.n_masses, first, columns, oracle, deadline, progress, **options)
+    out.method = f"column generation over {len(cells)} cells, {len(found.keys)} used"
+    if found.hard:
+        after = _interior(problem, len(cells), True, deadline, progress, pool)
+        after.method = f"{out.method}, hard; then {after.method}"
+        return after
+    pool.interrupted |= found.interrupted
+    out.converged = found.converged
+    out.method += "" if found.converged else ", stopped early"
+    if found.solution is None:
+        out.proofs.append(Proof(problem.multipliers(found.duals)))
         return out
-    if len(cells) <= DIRECT_COLUMNS or not signalling:
-        out.method = f"one linear program over {len(cells)} cells"
-        keys = cells[:, None]
-        masses = np.zeros(program.n_rows - problem.n_regrets)
-        masses[: program.n_masses] = 1.0
-        whole = Program(problem.bounds, masses)
-        whole.add(columns(keys))
-        if progress:
-            progress(f"solving a linear program of {program.n_rows} rows and {len(cells)} columns")
-        solution = whole.solve(deadline - monotonic())
-        duals = solution.duals if solution else None
-    else:
-        oracle = _CellOracle(problem, program)
-        before = pool.cells.get((signalling, problem.sign))
-        first = oracle.first() if before is None else np.union1d(before, oracle.first())[:, None]
-        found = generate(
-            problem.bounds, program.n_masses, first, columns, oracle, deadline, progress, entries=pool.entries
-        )
-        pool.interrupted |= found.interrupted
-        if found.solution is not None:
-            kept = np.union1d(np.flatnonzero(found.solution.x > 0), found.solution.basic)
-            pool.cells[signalling, problem.sign] = found.keys[kept]
-        solution, keys, duals = found.solution, found.keys, found.duals
-        out.method = f"column generation over {len(cells)} cells, {len(keys)} used"
-        out.method += "" if found.converged else ", stopped early"
-    if duals is None:
-        out.method += ", not solved in time"
-        return out
-    if solution is not None:
-        basis = program.columns(problem.integers, keys[solution.basic, 0])
-        vertex = _vertex(problem, program.n_masses, basis, solution.tight)
-        if vertex is not None:
-            potentials = None if signalling else _exact_potentials(problem, program, vertex)
-            value = _vertex_value(problem, program.n_masses, vertex)
-            out.proofs.append(Proof(problem.exact_rows(vertex.duals), potentials, value))
-            if min(vertex.x) >= 0:
-                out.method += ", vertex exact"
-                chosen = keys[solution.basic, 0]
-                if signalling:
-                    out.plays.append(_sparse(problem, chosen, vertex.x))
-                else:
-                    out.plays.append(ConditionalPlay(_dense(problem, chosen, vertex.x, object).tolist()))
-        if not out.plays and signalling:
-            out.plays.append(rounded_cells(problem, keys[:, 0], solution.x))
-        elif not out.plays:
-            sigma = _dense(problem, keys[:, 0], np.maximum(solution.x, 0.0), float)
-            sigma /= sigma.reshape(*game.type_shape, -1).sum(axis=-1).reshape(game.type_shape + (1,) * game.n_players)
-            out.plays.append(ConditionalPlay(round_non_signalling(game, sigma).tolist()))
+    kept = np.union1d(np.flatnonzero(found.solution.x > 0), found.solution.basic)
+    pool.cells[problem.sign] = found.keys[kept]
+    _finish(problem, program, found.solution, found.keys[:, 0], found.duals, out)
+    return out
+
+
+def _finish(
+    problem: Problem, program: CellProgram, solution: Solution, cells: IntArray, duals: FloatArray, out: Proposal
+) -> None:
+    """From a solution over some cells to proofs and plays: exactly at its vertex where that can be had."""
+    game, signalling = problem.game, not program.equalities
+    basis = program.columns(problem.integers, cells[solution.basic])
+    vertex = _vertex(problem, program.n_masses, basis, solution.tight)
+    if vertex is not None:
+        potentials = None if signalling else _exact_potentials(problem, program, vertex)
+        value = _vertex_value(problem, program.n_masses, vertex)
+        out.proofs.append(Proof(problem.exact_rows(vertex.duals), potentials, value))
+        if min(vertex.x) >= 0:
+            out.method += ", vertex exact"
+            chosen = cells[solution.basic]
+            if signalling:
+                out.plays.append(_sparse(problem, chosen, vertex.x))
+            else:
+                out.plays.append(ConditionalPlay(_dense(problem, chosen, vertex.x, object).tolist()))
+    if not out.plays and signalling:
+        out.plays.append(rounded_cells(problem, cells, solution.x))
+    elif not out.plays:
+        sigma = _dense(problem, cells, np.maximum(solution.x, 0.0), float)
+        sigma /= sigma.reshape(*game.type_shape, -1).sum(axis=-1).reshape(game.type_shape + (1,) * game.n_players)
+        out.plays.append(as_non_signalling(game, sigma))
     potentials = None if signalling else [-f * problem.objective_scale for f in program.potentials(duals)]
     out.proofs.append(Proof(problem.multipliers(duals), potentials))
-    return out
 
 
 class _CellOracle:
