@@ -139,7 +139,9 @@ def _commitment_by_perturbation(
     elif missing:
         found = f"it was not {', '.join(missing)}, so this is open"
     else:
-        found = f"none of {evaluations} answers changed, {', '.join(PROBE_WORDS[p['name']] for p in probes)}"
+        everything = sum(probe["evaluations"] for probe in probes)
+        ways = ", ".join(PROBE_WORDS[probe["name"]] for probe in probes)
+        found = f"none of {everything} answers changed when it was {ways}"
     return state(
         "commitment",
         "required",

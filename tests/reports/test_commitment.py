@@ -47,7 +47,7 @@ def identity() -> nn.Linear:
     ("policy", "verdict", "established", "evidence", "words"),
     [
         (nn.Sequential(identity()), "holds", "by structure", "float", "its network answers as the stated table does"),
-        (lambda seen: seen, "holds", "by perturbation", "statistical", "answers changed, asked again"),
+        (lambda seen: seen, "holds", "by perturbation", "statistical", "answers changed when it was asked again"),
         (Lottery(), "refuted", "by perturbation", "statistical", "asked one by one"),
         (
             nn.Sequential(identity(), nn.Dropout(0.9)),

@@ -31,15 +31,8 @@ def test_committing_to_a_row_of_maintain_earns_its_value(row: int, value: float)
     assert steps == 100 * 3 + 8  # one decision in each counterfactual play, one in each play that pays
 
 
-def test_a_table_that_is_optimal_for_price_mechanisms_loses_nothing() -> None:
-    setting = get_setting("mspm-pi")
-    codes = [(1, ".01", ".01"), (1, ".39", ".01"), (0, ".21", ".01"), (0, ".21", ".43")]
-    table = [
-        setting.action_index(buyer, price)
-        for first, price, second in codes
-        for buyer, price in ((first, price), (0, second), (1, second))
-    ]
-    total, steps = run_table("mspm-pi", table, 400, 50, 0)
+def test_a_table_that_is_optimal_for_price_mechanisms_loses_nothing(optimal_prices: list[int]) -> None:
+    total, steps = run_table("mspm-pi", optimal_prices, 400, 50, 0)
     assert total == pytest.approx(0) and 400 * 4 + 50 <= steps <= 2 * (400 * 4 + 50)
 
 

@@ -58,19 +58,12 @@ def test_messages_reach_the_leader() -> None:
     assert totals["leader"] == pytest.approx(1) and totals["follower"] == pytest.approx(22)
 
 
-def test_an_optimal_price_mechanism_loses_nothing_with_the_codes_it_is_made_for() -> None:
+def test_an_optimal_price_mechanism_loses_nothing_with_the_codes_it_is_made_for(optimal_prices: list[int]) -> None:
     pytest.importorskip("pettingzoo")
-    setting = get_setting("mspm-pi")
-    codes = [(1, ".01", ".01"), (1, ".39", ".01"), (0, ".21", ".01"), (0, ".21", ".43")]
-    table = [
-        setting.action_index(buyer, price)
-        for first, price, second in codes
-        for buyer, price in ((first, price), (0, second), (1, second))
-    ]
-    env = stackelberg_parallel_env(setting, response_plays=5, reward_plays=40)
+    env = stackelberg_parallel_env("mspm-pi", response_plays=5, reward_plays=40)
     buyers = env.possible_agents[1:]
     says = {buyers[0]: lambda own: own, buyers[1]: lambda own: own}
-    totals, seen = play_out(env, {"leader": lambda o: table[o], **says})
+    totals, seen = play_out(env, {"leader": lambda o: optimal_prices[o], **says})
     assert totals["leader"] == pytest.approx(0, abs=1e-12)
     assert all(seen[0][buyer]["turn"] and not seen[0]["leader"]["turn"] for buyer in buyers)
 
