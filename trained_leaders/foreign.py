@@ -226,8 +226,12 @@ class _Asked:
             return self.policy(given)
         import torch
 
+        tensor = torch.from_numpy(np.ascontiguousarray(given))
+        weights = next(iter(self.module.parameters()), None)
+        if weights is not None:  # where the weights are, and in their precision
+            tensor = tensor.to(weights.device, weights.dtype if tensor.is_floating_point() else None)
         with torch.no_grad():
-            return self.policy(torch.from_numpy(np.ascontiguousarray(given)))
+            return self.policy(tensor)
 
     def beside(self, rng: np.random.Generator, scale: float) -> NDArray[Any]:
         """Random inputs beside every observation, shape (n_obs, outside)."""

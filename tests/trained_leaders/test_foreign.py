@@ -136,6 +136,11 @@ def test_any_other_module_is_saved_as_a_table(tmp_path: Path, module: nn.Module)
     assert [probe.name for probe in saved.probes] == ["repeat", "order", "single", "mode"]
 
 
+def test_a_module_in_double_precision(tmp_path: Path) -> None:
+    saved, _ = save(nn.Sequential(nn.Linear(3, 3)).double(), tmp_path)
+    assert saved.structural and saved.committed
+
+
 def test_functions_of_indices_and_of_own_encodings(tmp_path: Path) -> None:
     saved, policy = save(lambda seen: (seen + 1) % 3, tmp_path, encoding="index")
     assert policy["table"] == [1, 2, 0] and saved.committed
