@@ -162,6 +162,7 @@ def measure_rule(
     *,
     runs: int,
     rng_seed: int,
+    gains: bool = True,
 ) -> list[Measured]:
     """Let Q-learners learn against one rule and measure exactly what they came to, at each horizon.
 
@@ -169,6 +170,7 @@ def measure_rule(
         games: the rule's game in each scenario.
         weights: of the scenarios.
         periods: ascending horizons.
+        gains: whether to find what the followers forgo; without, every gain is left out and values are quick.
     """
     batch = as_batch(games)
     count = len(games)
@@ -180,7 +182,7 @@ def measure_rule(
         for b in range(runs * count):
             game, key = games[b % count], (b % count, at.greedy[b].tobytes())
             if key not in known:
-                known[key] = _Exact.of(game, at.greedy[b])
+                known[key] = _Exact.of(game, at.greedy[b], gains)
             rows.append(known[key].frozen(game, int(at.state[b]), int(at.changed[b].max()), float(at.earned[b])))
         grouped = tuple(tuple(rows[r * count : (r + 1) * count]) for r in range(runs))
         out.append(Measured(at.periods, grouped, tuple(weights)))
@@ -195,10 +197,10 @@ class _Exact:
     gains: tuple[tuple[Enclosure, ...], ...]
 
     @classmethod
-    def of(cls, game: DynamicGame, greedy: NDArray[np.int64]) -> _Exact:
+    def of(cls, game: DynamicGame, greedy: NDArray[np.int64], gains: bool) -> _Exact:
         policies = tuple((tuple(row.tolist()),) for row in greedy)
-        gains = [game.best_response(i, policies).gain for i in range(len(game.players))]
-        return cls(policies, tuple(tuple(g.times(game.per_round) for g in own) for own in gains))
+        found = [game.best_response(i, policies).gain for i in range(len(game.players))] if gains else []
+        return cls(policies, tuple(tuple(g.times(game.per_round) for g in own) for own in found))
 
     def frozen(self, game: DynamicGame, state: int, changed: int, earned: float) -> Frozen:
         if game.rounds is None:

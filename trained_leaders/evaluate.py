@@ -24,6 +24,7 @@ from .settings.codes import MessageCodes
 from .settings.prices import SequentialPrices
 
 CHECK = 256  # response phases of the check that a table must pass to be kept
+DYNAMIC_CHECK = 48  # of them where followers are Q-learners, whose phases take thousands of periods
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ def checked_scores(
     their mean. The episodes behind it come along.
     """
     committed = np.repeat(tables[:, None], 2, axis=1) if hyper.mode == "basic" else tables
+    if isinstance(setting, DynamicSetting):
+        runs = min(runs, DYNAMIC_CHECK)
     scores, episodes = score_tables(setting, hyper, committed, rng_seed=selection_seed(seed), runs=runs)
     worst = hyper.objective == "robust" and hyper.phases == "worst"
     return scores.min(axis=1) if worst else scores.mean(axis=1), episodes

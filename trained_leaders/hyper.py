@@ -255,9 +255,9 @@ def _dynamic_hyper(setting: DynamicSetting, *, mode: str, quick: bool) -> Hyper:
         settled=False,
         phases="mean",
         critic=False,
-        iterations=40,
+        iterations=50,
         batch=64,
-        restarts=2,
+        restarts=1,
         elite=0.1,
     )
     if mode == "enumerate":

@@ -31,6 +31,14 @@ def scenarios(document: Document) -> list[str]:
     return list(document["subject"]["players"][0]["types"])
 
 
+def allowed(headline: Document) -> str:
+    """The gap allowed, and for learners in how many runs it was kept; the gap itself is the largest."""
+    limit = show(headline["threshold"], 4)
+    if headline["within"] is None:
+        return f"{limit} is allowed"
+    return f"largest; {headline['within'][0]} of {headline['within'][1]} runs within {limit}"
+
+
 def figures_table(document: Document) -> Table:
     """The figures of the first screen, for a terminal."""
     headline = document["headline"]
@@ -48,12 +56,7 @@ def figures_table(document: Document) -> Table:
     best = next(row for row in document["tables"]["rules"] if not row["own"])
     table.add_row("Best fixed rule", Text(show(best["value"], 5), "bold"), best["rule"], evidence)
     table.add_row("Whatever they do", Text(span(headline["range"]), "bold"), "all play of the followers", "exact")
-    table.add_row(
-        "Gap a round",
-        Text(show(headline["gap"], 3), "bold"),
-        f"{show(headline['threshold'], 4)} is allowed",
-        "exact",
-    )
+    table.add_row("Gap a round", Text(show(headline["gap"], 3), "bold"), allowed(headline), "exact")
     return table
 
 
@@ -93,7 +96,7 @@ def lead_rows(document: Document) -> list[list[str]]:
         ["value reached", f"**{show(headline['value'])}** {headline['per']} ({WORDS[headline['readout']]})", evidence],
         ["best fixed rule", f"**{show(best['value'])}** ({best['rule']})", evidence],
         ["whatever the followers do", f"**{span(headline['range'], 6)}**", "exact"],
-        ["gap a round", f"**{show(headline['gap'], 3)}** ({show(headline['threshold'])} is allowed)", "exact"],
+        ["gap a round", f"**{show(headline['gap'], 3)}** ({allowed(headline)})", "exact"],
     ]
 
 
@@ -111,7 +114,7 @@ def sections(document: Document) -> list[tuple[str, list[str], list[list[str]]]]
                     show(row["value"]),
                     _spread(row),
                     *([show(v, 5) for v in row["scenarios"]] if apart else []),
-                    show(row["gap"], 3),
+                    "" if row["gap"] is None else show(row["gap"], 3),
                 ]
                 for row in tables["rules"]
             ],

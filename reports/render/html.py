@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..numerals import show, show_exact
-from .dynamic import WORDS, is_dynamic, scenarios
+from .dynamic import WORDS, allowed, is_dynamic, scenarios
 from .pictures import READOUT_NAMES, horizon_picture, range_picture, regret_picture
 from .text import MEANING, SET_NAMES, asides, claims_summary, span, summary
 
@@ -49,6 +49,7 @@ def audit_html(document: Document) -> str:
             readouts=READOUT_NAMES,
             sets=SET_NAMES,
             words=WORDS,
+            allowed=allowed(document["headline"]) if dynamic else "",
             scenarios=scenarios(document) if dynamic else [],
             pictures={
                 name: "".join(

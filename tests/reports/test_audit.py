@@ -48,7 +48,7 @@ NEGATIVE_EXAMPLES = {
 """Leaders shipped because something is wrong with them, and the required statements that say what."""
 
 
-@pytest.mark.parametrize("name", list_zoo())
+@pytest.mark.parametrize("name", [name for name in list_zoo() if not name.startswith(("platform", "repeated"))])
 def test_shipped_leaders(name: str, schema: jsonschema.Draft202012Validator) -> None:
     audit = audit_leader(zoo_path(name), name=name, quick=True)
     document = audit.to_document()

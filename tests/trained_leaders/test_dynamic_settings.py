@@ -171,7 +171,7 @@ def test_coordination_has_a_parameter() -> None:
             get_world("repeated-coordination", given)
 
 
-def test_tit_for_tat_looks_better_against_learners_than_it_is() -> None:
+def test_grim_looks_better_against_learners_than_it_is() -> None:
     # Learners who see the last round only cannot tell which round is the last, and forgo 1 there at least.
     value, gap = dynamic_figures(
         repeated_games()[REPEATED[0]], np.array([0, 0, 1, 1, 1]), periods=20_000, runs=8, rng_seed=0

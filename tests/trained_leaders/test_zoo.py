@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spverify.solvers.learners import MultiplicativeWeights, run_learners
+from spverify.trained_leaders.dynamic import dynamic_figures
 from spverify.trained_leaders.settings import get_setting
 from spverify.trained_leaders.tabulate import inspect_leader
 from spverify.trained_leaders.zoo import list_zoo, zoo_path
@@ -17,9 +18,14 @@ EXPECTED = {
     "mspm-pi-episode", "matrix-design", "mspm-correlated-pi", "mspm-grid-3", "mspm-grid-4",
 }  # fmt: skip
 
+DYNAMIC = {
+    "platform", "platform-hidden-cost", "repeated-prisoners-dilemma", "repeated-battle-of-the-sexes",
+    "repeated-coordination", "repeated-coordination-5",
+}  # fmt: skip
+
 
 def test_the_zoo_is_complete() -> None:
-    assert set(list_zoo()) == EXPECTED | {"maintain-boaster"}
+    assert set(list_zoo()) == EXPECTED | DYNAMIC | {"maintain-boaster"}
     with pytest.raises(UsageError, match="no shipped leader is called 'maintian'; the nearest is 'maintain'"):
         zoo_path("maintian")
 
@@ -47,6 +53,22 @@ def test_shipped_leader(name: str) -> None:
         assert np.mean([objective_value(found.game, s) for s in plays]) == pytest.approx(claimed, abs=1e-6)
         worst = max(float(r.max()) for s in plays for r in interim_regrets(found.game, s))
         assert max(0.0, worst) == pytest.approx(claims["gap"][readout], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(DYNAMIC))
+def test_shipped_dynamic_leader(name: str) -> None:
+    path = zoo_path(name)
+    found = inspect_leader(path)
+    assert found.size < 100_000 and found.network_agrees
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert found.sha256 in card and found.training["command"] in card
+    assert len([line for line in card.splitlines() if line[:3].strip("| ").isdigit()]) == 10  # one line a seed
+    world, claims = found.dynamic_world, found.claims
+    assert world is not None
+    table = np.array([row.index(1) for row in found.rows])
+    periods, runs = claims["updates"], claims["runs"]
+    value, gap = dynamic_figures(world, table, periods=periods, runs=runs, rng_seed=claims["rng_seed"])
+    assert value == pytest.approx(claims["value"], abs=1e-6) and gap == pytest.approx(claims["gap"], abs=1e-6)
 
 
 def test_the_boaster_claims_what_no_commitment_earns() -> None:
