@@ -16,11 +16,12 @@ export OMP_NUM_THREADS ?= 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lint types imports pytest format clean
+.PHONY: help setup report test lint types imports pytest docs format clean
 
 help:
 	@echo "make report   audit a shipped leader (LEADER=$(LEADER)) into OUT=$(OUT), and say where the report is"
 	@echo "make test     lint, types, import rules and tests"
+	@echo "make docs     the documentation as a site, in build/site"
 	@echo "make setup    only build the environment in $(VENV)"
 	@echo "make format   let ruff rewrite the code in house style"
 	@echo "make clean    remove the environment and everything built"
@@ -63,6 +64,13 @@ imports: $(STAMP)
 
 pytest: $(STAMP)
 	"$(BIN)/python" -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+# The tools of the site are the extra "docs"; with them installed, building it needs no network.
+docs: $(STAMP)
+	@"$(BIN)/python" -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \
+	  "$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 "$(BIN)/python" -m mkdocs build --strict --quiet
+	@echo "Documentation: $(abspath build/site)/index.html"
 
 format: $(STAMP)
 	"$(BIN)/ruff" check --fix .

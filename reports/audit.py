@@ -19,7 +19,7 @@ from ..trained_leaders.tabulate import Tabulation, start_inspection
 from ..verify.errors import FormatError, UsageError
 from ..verify.plain import parse_number
 from ..verify.verdict import Statement, Verdict, combine
-from .command_show import mechanism_table
+from .command_show import leader_name, leader_path, mechanism_table
 
 Progress = Callable[[str], None]
 
@@ -158,8 +158,8 @@ def audit_leader(
     """Audit one leader file (theory T10).
 
     Args:
-        path: a ``leader.pt``.
-        name: what to call it; the file's stem if left out.
+        path: a ``leader.pt``, or ``zoo:NAME`` for a shipped leader.
+        name: what to call it; the file's stem, or the shipped leader's name, if left out.
         epsilon: largest gap allowed, in units of the setting's payoff scale; text is taken exactly.
         quick: fewer seeds, horizons and epsilons.
         seeds: number of replays; 8, or 3 when quick.
@@ -174,6 +174,8 @@ def audit_leader(
     options = Options.of(epsilon=epsilon, quick=quick, seeds=seeds, rng_seed=rng_seed, within=within)
     say = progress or (lambda message: None)
     say("reading the leader in a child process")
+    if isinstance(path, str):
+        name, path = name or leader_name(path), leader_path(path)
     with start_inspection(path, allow_import=allow_import) as inspection:
         # The child reads and tabulates while this process loads its libraries.
         from . import questions, robustness
