@@ -559,6 +559,9 @@ def train_leader(
     if steps is not None:
         changes["iterations"] = steps
     hyper = default_hyper(setting, leader_action=leader_action, mode=mode, quick=quick)
+    foreign = {"epsilon", "types", "opponents"} & set(changes)
+    if foreign and isinstance(setting, DynamicSetting):
+        raise UsageError(f"{setting.name}: followers are Q-learners, {min(foreign)!r} says nothing about them")
     unknown = set(changes) - set(hyper.document())
     if unknown:
         raise UsageError(f"unknown hyper-parameter {min(unknown)!r}; known: {', '.join(hyper.document())}")

@@ -56,6 +56,8 @@ def _coordination(name: str, parameters: Mapping[str, Any]) -> DynamicSetting:
     numbers = _numbers(name, "x", parameters["x"] if isinstance(parameters["x"], str) else [parameters["x"]])
     if len(numbers) != 1:
         raise SettingError(f"setting {name!r}: x must be one number, got {parameters['x']!r}")
+    if abs(numbers[0]) > 10**9:
+        raise SettingError(f"setting {name!r}: x must be at most a billion in size, got {parameters['x']}")
     return coordination(numbers[0])
 
 
