@@ -1,6 +1,7 @@
 """First-price auctions with types: the range of revenue over each equilibrium set, up to the sizes that close.
 
-Run `python benchmarks/auctions.py` for benchmarks/results/auctions.json. Two bidders, values 1/K..1 independent and
+Run `python benchmarks/auctions.py` for benchmarks/results/auctions.json; `--sets ns --largest 16` measures some sets
+only, up to some K, and keeps what is on record of the others. Two bidders, values 1/K..1 independent and
 uniform, bids 0..1 in steps of 1/K and none above the own value, ties split.
 """
 
@@ -40,10 +41,14 @@ def auction(k: int) -> BayesianGame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="budget of one range")
-    seconds = parser.parse_args().seconds
-    rows: list[dict[str, Any]] = []
-    for which in ("tc", "ns", "sf"):
-        for k in range(2, 13):
+    parser.add_argument("--sets", nargs="+", choices=("tc", "ns", "sf"), default=("tc", "ns", "sf"))
+    parser.add_argument("--largest", type=int, default=12, help="the largest K tried")
+    options = parser.parse_args()
+    seconds = options.seconds
+    known = json.loads(RESULTS.read_text(encoding="utf-8"))["ranges"] if RESULTS.exists() else []
+    rows: list[dict[str, Any]] = [row for row in known if row["set"] not in options.sets]
+    for which in options.sets:
+        for k in range(2, options.largest + 1):
             began = time.process_time()
             found = equilibrium_range(auction(k), equilibrium_set=which, seconds=seconds)
             spent = round(time.process_time() - began, 2)

@@ -31,6 +31,15 @@ DIRECT_COLUMNS = 3_000
 INTERIOR_CELLS = 1_000_000
 """Up to here a hard search over the type-conditional set goes on with all cells at once (measured)."""
 
+DIRECT_CELLS = 100_000
+"""Up to here the non-signalling program is written down where the interior-point method lacks time or memory."""
+
+HURRIED = 4.0
+"""It is also tried where it would need so many times the time that is left: what it has by then is proved."""
+
+MOST_MASSES = 200_000
+"""A play of more cells than this, which only an unfinished search leaves, is not made exact."""
+
 INTERIOR_PER_CELL, INTERIOR_PER_FLOP, INTERIOR_ROUNDS = 5e-7, 6e-11, 30
 """Seconds that a round of the interior-point method takes, and how many rounds it needs (measured)."""
 
@@ -137,6 +146,8 @@ def search_cells(
         return _interior(problem, len(cells), signalling, deadline, progress, pool)
     if method == "direct":
         return _direct(problem, cells, signalling, deadline, progress, pool)
+    if method == "none":
+        return Proposal(method=f"{len(cells)} cells are too many for the time and memory allowed", converged=False)
     return _sift(problem, cells, deadline, progress, pool, yields=method == "sifting, then interior")
 
 
@@ -147,8 +158,13 @@ def _choose(problem: Problem, cells: int, signalling: bool, pool: Pool, deadline
         if cells <= DIRECT_COLUMNS:
             return "direct"
         return "sifting, then interior" if fits and cells <= INTERIOR_CELLS else "sifting"
+    left = deadline - monotonic()
+    if fits and cells > DIRECT_COLUMNS and interior_seconds(problem) <= HURRIED * left:
+        return "interior"
     small = cells <= DIRECT_COLUMNS and unknowns(problem, signalling=False)[1] * problem.game.prior.size <= MAX_EXACT
-    return "interior" if fits and not small and interior_seconds(problem) < deadline - monotonic() else "direct"
+    if fits and not small and interior_seconds(problem) <= left:
+        return "interior"
+    return "direct" if cells <= DIRECT_CELLS else "none"
 
 
 def interior_seconds(problem: Problem) -> float:
@@ -173,8 +189,9 @@ def _interior(
     sigma = np.maximum(found.sigma, 0.0)
     if signalling:
         keys = np.flatnonzero(sigma.ravel() > NEGLIGIBLE)
-        out.plays.append(rounded_cells(problem, keys, sigma.ravel()[keys]))
-    else:
+        if len(keys) <= MOST_MASSES:
+            out.plays.append(rounded_cells(problem, keys, sigma.ravel()[keys]))
+    elif found.converged or sigma.size <= MOST_MASSES:
         sigma /= sigma.sum(axis=1, keepdims=True)
         out.plays.append(as_non_signalling(game, sigma.reshape(game.shape)))
     rows = round_multipliers(game, problem.multipliers(found.duals), GRID)
@@ -250,6 +267,8 @@ def _sift(
     if found.hard:
         after = _interior(problem, len(cells), True, deadline, progress, pool)
         after.method = f"{out.method}, hard; then {after.method}"
+        if not after.converged:
+            after.proofs.append(Proof(problem.multipliers(found.duals)))
         return after
     pool.interrupted |= found.interrupted
     out.converged = found.converged
