@@ -59,8 +59,8 @@ class Case:
 CASES = (
     Case("escape", "escape", 30, 0.05, zoo=True, about="Leaves the trap: row 2, worth 30."),
     Case("maintain", "maintain", 20, 0.05, zoo=True, about="Commits to row 0, worth 20; row 1 tempts with 30."),
-    Case("conitzer", "conitzer", 2, 0.05),
-    Case("two-by-two", "two-by-two", 1, 0.05),
+    Case("conitzer", "conitzer", 2, 0.05, zoo=True, about="Commits to row 0, worth 2, the best row."),
+    Case("two-by-two", "two-by-two", 1, 0.05, zoo=True, about="Commits to the row worth 1; no mixture is worth more."),
     Case(
         "maintain-mixture", "maintain", 27, 0.05, leader_action="mixture", zoo=True,
         about="A mixture just inside the knife-edge (1/4, 3/4, 0), so that followers settle on column 0 without a tie.",
@@ -69,8 +69,11 @@ CASES = (
         "conitzer-mixture", "conitzer", 2.45, 0.05, leader_action="mixture", zoo=True,
         about="A mixture just inside the knife-edge (1/2, 1/2).",
     ),
-    Case("simple-allocation-1", "simple-allocation-1", 1 / 3, 0.05),
-    Case("simple-allocation-2", "simple-allocation-2", 2 / 3, 0.05),
+    Case(
+        "simple-allocation-1", "simple-allocation-1", 1 / 3, 0.05, zoo=True,
+        about="One message tells nothing: any item is as good as another, 1/3.",
+    ),
+    Case("simple-allocation-2", "simple-allocation-2", 2 / 3, 0.05, zoo=True, about="Two items for two messages: 2/3."),
     Case("simple-allocation-3", "simple-allocation-3", 1, 0.05, zoo=True, about="A different item for each message."),
     Case(
         "mspm-pi", "mspm-pi", 0, 0.005, zoo=True,
@@ -81,6 +84,20 @@ CASES = (
         "mspm-pi-episode", "mspm-pi", 0, 0.005, mode="episode", zoo=True, seeds=3,
         about="Trained on the plain return of 100-update episodes, argmax readout: a loss of 0 by that readout only. "
         "Followers who learn on, or who stay undecided, lose welfare: an audit at longer horizons must show it.",
+    ),
+    Case("mspm-pi-unrolled", "mspm-pi", 0, 0.005, mode="unrolled"),
+    Case("mspm-grid-3-unrolled", "mspm-grid-3", 0, 0.005, mode="unrolled"),
+    *(
+        Case(f"{name}-{mode}", name, target, 0.05, mode=mode)
+        for mode in ("enumerate", "unrolled")
+        for name, target in (
+            ("escape", 30), ("maintain", 20), ("conitzer", 2), ("two-by-two", 1), ("simple-allocation-3", 1),
+        )
+    ),
+    Case("matrix-design-unrolled", "matrix-design", 10 / 6, 0.05, mode="unrolled"),
+    Case(
+        "mspm-pi-paper", "mspm-pi", 0, 0.005, mode="mappo",
+        overrides={"objective": "episode", "updates": 25, "restarts": 1, "entropy": 0.0},
     ),
     Case(
         "matrix-design", "matrix-design", 10 / 6, 0.05, zoo=True,
