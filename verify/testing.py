@@ -1,8 +1,7 @@
 """For other people's tests: an assertion about plays, and Hypothesis strategies for games and plays.
 
 Shapes are drawn too: one to three players, one action, one type, types of probability zero, ties, masks, correlated
-priors and broadcast payoffs all occur. Needs the package `hypothesis` (``pip install "spverify[test]"``) for `games`
-and `plays`; `assert_bcce` needs nothing.
+priors and broadcast payoffs all occur. Needs the package `hypothesis`, also where only `assert_bcce` is used.
 """
 
 from __future__ import annotations
