@@ -36,12 +36,17 @@ def map_side_by_side(
             yield from Parallel(n_jobs=jobs, return_as="generator")(tasks)
 
 
+def check_backend(backend: str) -> None:
+    """Refuses a backend that does not exist."""
+    if backend not in BACKENDS:
+        raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+
+
 @contextmanager
 def _cluster(backend: str, jobs: int) -> Iterator[None]:
     from joblib import parallel_config
 
-    if backend not in BACKENDS:
-        raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    check_backend(backend)
     with ExitStack() as stack:
         if backend == "ray":
             stack.enter_context(_ray(jobs))

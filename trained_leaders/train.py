@@ -45,7 +45,7 @@ from .pomdp import REWARD, Episodes, StackelbergPOMDP
 from .search import CrossEntropySearch
 from .settings import DynamicSetting, Setting, World, asked_world
 from .settings.imported import ImportedSetting
-from .side_by_side import map_side_by_side
+from .side_by_side import check_backend, map_side_by_side
 from .structured import StructuredSearch
 from .unrolled import UnrolledGradient
 
@@ -570,6 +570,7 @@ def train_leader(
         raise UsageError("device 'cuda' was asked for, and there is no CUDA device that PyTorch can use here")
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1, got {jobs}")
+    check_backend(backend)  # also where one seed, or one job, needs none
     out = Path(out)
     paths = [out if len(seeds) == 1 else out.with_name(f"{out.stem}.seed{seed}{out.suffix}") for seed in seeds]
     board = None if tensorboard is None else Path(tensorboard)

@@ -31,6 +31,11 @@ def test_clusters_of_this_machine(backend: str, needs: str) -> None:
     assert list(map_side_by_side(divmod, [(17, 5), (9, 2)], jobs=2, backend=backend)) == [(3, 2), (4, 1)]
 
 
+def test_a_misspelt_backend_is_refused_where_one_job_needs_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="backend must be one of loky, ray, dask, got 'slurm'"):
+        train_leader("maintain", seeds=[0], out=tmp_path / "leader.pt", backend="slurm")
+
+
 @pytest.mark.parametrize(("backend", "module"), [("ray", "ray"), ("dask", "distributed")])
 def test_a_backend_that_is_not_installed(backend: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
