@@ -1,6 +1,6 @@
 """Train a leader with Stable-Baselines3's PPO on spverify's Gymnasium environment, and save it for an audit.
 
-`python examples/train_with_sb3.py -o leader.pt` makes the shipped leader `zoo:simple-allocation-3-sb3`: five seeds, of
+`python examples/train_with_sb3.py -o leader.pt` makes the shipped leader `zoo:simple-allocation-3-sb3`: four seeds, of
 which the first whose most likely actions earn the most is kept. Needs `pip install "spverify[gym]" stable-baselines3`.
 """
 
@@ -46,7 +46,7 @@ def measure(name: str, model: PPO) -> Evaluation:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--setting", default="simple-allocation-3")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=300_000)
     parser.add_argument("-o", "--out", type=Path, default=Path("leader.pt"))
     chosen = parser.parse_args()

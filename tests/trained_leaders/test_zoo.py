@@ -17,6 +17,7 @@ EXPECTED = {
     "escape", "maintain", "maintain-mixture", "maintain-myopic", "conitzer-mixture", "simple-allocation-3", "mspm-pi",
     "mspm-pi-episode", "matrix-design", "mspm-correlated-pi", "mspm-grid-3", "mspm-grid-4", "conitzer", "two-by-two",
     "simple-allocation-1", "simple-allocation-2", "mspm-grid-5", "mspm-grid-6",
+    "simple-allocation-3-sb3",
 }  # fmt: skip
 
 DYNAMIC = {
