@@ -283,10 +283,10 @@ def settings_text(document: Mapping[str, Any]) -> str:
     rows = []
     for item in document["settings"]:
         known = [f"{r['name']} {_short(Fraction(r['value_exact']))}" for r in item["references"]]
-        world = f"{_counts(item['types'])} types, {_counts(item['follower_actions'])} actions"
-        first = [item["name"], world, "/".join(item["leader_action"])]
-        rows += [[*(first if k == 0 else [""] * 3), value] for k, value in enumerate(known or [""])]
-    lines = table(["setting", "followers", "leader", "values known"], rows)
+        sizes = [_counts(item["types"]), _counts(item["follower_actions"])]
+        first = [item["name"], *sizes, "/".join(item["leader_action"])]
+        rows += [[*(first if k == 0 else [""] * 4), value] for k, value in enumerate(known or [""])]
+    lines = table(["setting", "types", "actions", "leader", "values known"], rows)
     return "\n".join([*lines, "", *paragraph("Train one with `spverify train NAME -o leader.pt`.")])
 
 
