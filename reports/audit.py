@@ -97,10 +97,12 @@ class Audit:
 
     Attributes:
         subject: what was audited and how: file, setting, followers, options.
-        headline: the three figures of the first screen: value, range, gap.
+        headline: the first screen: four answers, and the three figures value, range, gap.
         statements: the answers (theory T10).
         mechanism: what the leader does at each observation.
-        tables: ``readouts``, one row for each horizon and readout; ``margins``, one for each player and type;
+        tree: the same as a decision tree, of a price mechanism; else None.
+        tables: ``readouts``, one row for each horizon and readout; ``learners``, one for each learning rule, horizon
+            and readout; ``seeds``, one a readout, over many runs; ``margins``, one for each player and type;
             ``sensitivity``, one for each perturbed game.
         series: data behind the pictures: ``range_curve``, ``points``, ``references``, ``regret``, ``play``.
         certificates: documents by file name; each was accepted by the kernel.
@@ -115,6 +117,7 @@ class Audit:
     series: dict[str, Any]
     certificates: Mapping[str, dict[str, Any]] = field(repr=False)
     verdict: Verdict
+    tree: dict[str, Any] | None = None
 
     def to_document(self) -> dict[str, Any]:
         """The ``spverify-audit`` document (docs/formats.md)."""
@@ -127,6 +130,7 @@ class Audit:
             "headline": self.headline,
             "statements": [statement.to_document() for statement in self.statements],
             "mechanism": list(self.mechanism),
+            "tree": self.tree,
             "tables": self.tables,
             "series": self.series,
             "certificates": sorted(self.certificates),
@@ -178,7 +182,9 @@ def audit_leader(
         name, path = name or leader_name(path), leader_path(path)
     with start_inspection(path, allow_import=allow_import) as inspection:
         # The child reads and tabulates while this process loads its libraries.
-        from . import questions, robustness
+        from . import learners, questions, robustness, seeds
+        from .first_screen import four_answers
+        from .tree import price_tree
 
         leader = inspection.result()
     world = leader.dynamic_world
@@ -201,6 +207,12 @@ def audit_leader(
     statements += questions.ask_regret(file, replays, curves, DELTA)
     statements += questions.ask_ranges(file, ranges, readings)
     statements += questions.ask_references(file, readings)
+    say("many fresh runs, for intervals")
+    fresh = seeds.fresh_runs(file, replays.learner)
+    statements += seeds.ask_seeds(file, readings, fresh)
+    say("letting other learning rules meet the leader")
+    rivals = learners.meet_rivals(file, replays)
+    statements += learners.ask_rivals(file, rivals)
     say("weighing other tolerances, ties, priors and payoffs")
     found, moved = robustness.balances(file, replays), robustness.perturb(file, replays)
     statements += robustness.ask_tolerances(file, readings)
@@ -210,13 +222,18 @@ def audit_leader(
     statements += questions.ask_claims(file)
     certificates = questions.certify_plays(file, replays) | questions.range_certificates(ranges)
     verdict = combine(statements)
+    headline = questions.headline(file, readings, ranges)
+    headline["answers"] = four_answers(statements, headline, file.threshold, file.followers.updates, file.seeds)
     return Audit(
         subject=file.to_document(),
-        headline=questions.headline(file, readings, ranges),
+        headline=headline,
         statements=tuple(statements),
         mechanism=tuple(mechanism_table(leader)),
+        tree=price_tree(file, found[0].profile),
         tables={
             "readouts": questions.readout_table(readings),
+            "learners": learners.learner_table(file, rivals),
+            "seeds": seeds.seed_table(file, fresh),
             "margins": robustness.margin_table(file, found),
             "sensitivity": robustness.sensitivity_table(moved),
         },

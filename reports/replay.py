@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..solvers.learners import LearnerRun, MultiplicativeWeights, regret_bound, run_learners
+from ..solvers.learners import Learner, LearnerRun, MultiplicativeWeights, regret_bound, run_learners
 from ..verify.game import BayesianGame, FloatArray
 from ..verify.kernel import exact_regrets, exact_value, objective_tensor
 from ..verify.plain import GRID, PlainPlay, Tensor
@@ -180,6 +180,7 @@ class Replays:
         factors: horizons as multiples of the training horizon, ascending, the first is 1.
         seeds: number of runs.
         rng_seed: seed b draws from ``default_rng([rng_seed, b])``.
+        rule: another learning rule than the followers' own; it takes the place of ``followers.epsilon``.
     """
 
     game: BayesianGame = field(repr=False)
@@ -188,11 +189,12 @@ class Replays:
     factors: tuple[int, ...]
     seeds: int
     rng_seed: int
+    rule: Learner | None = None
 
     @cached_property
-    def learner(self) -> MultiplicativeWeights:
+    def learner(self) -> Learner:
         """The learning rule."""
-        return MultiplicativeWeights(epsilon=self.followers.epsilon, payoff_scale=self.payoff_scale)
+        return self.rule or MultiplicativeWeights(epsilon=self.followers.epsilon, payoff_scale=self.payoff_scale)
 
     @cached_property
     def run(self) -> LearnerRun:
@@ -222,6 +224,9 @@ class Replays:
         if readout == "empirical":
             return [x[seed, :rounds] for x in self._strategies]
         after = self._after(rounds, seed)
+        if readout == "argmax" and self.learner.noisy and rounds == self._strategies[0].shape[1]:
+            # The strategy of such a rule is one draw; what weighs most is the action that its noise is added to.
+            return [np.eye(x.shape[-1])[best[seed]][None] for x, best in zip(after, self.run.leading, strict=True)]
         if readout == "argmax":
             after = [(x.argmax(axis=-1)[..., None] == np.arange(x.shape[-1])).astype(float) for x in after]
         return [x[None] for x in after]

@@ -3,7 +3,8 @@
 The interval covers the gap of the *averaged* play sigma-bar_T at the stated level, for all T at once, whatever the
 learners do: only the joint types must be drawn from the prior given the past (A1). It is a statement about the
 type-conditional form; nothing here speaks of later play or of the last iterate. `check_independence` says whether a
-log refutes that the followers acted independently (A2), which a strategic-form statement would need.
+log refutes that the followers acted independently (A2), which a strategic-form statement would need. `estimate_mean`
+is for independent runs, of which a log is one.
 """
 
 from __future__ import annotations

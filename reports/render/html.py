@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,22 +12,38 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..numerals import show, show_exact
 from .dynamic import WORDS, allowed, is_dynamic, scenarios
-from .pictures import READOUT_NAMES, horizon_picture, range_picture, regret_picture
-from .text import MEANING, SET_NAMES, asides, claims_summary, span, summary
+from .pictures import READOUT_NAMES, horizon_picture, learner_picture, range_picture, regret_picture
+from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, span, summary
 
 Document = Mapping[str, Any]
 
 GROUPS = (
     ("The file and the mechanism", ("file.", "commitment", "tabulation")),
-    ("Do the followers settle?", ("learners.", "gap.", "horizon.", "regret.")),
-    ("What is the leader worth?", ("value.", "baseline", "reference.")),
+    ("Do the followers settle?", ("learners", "gap.", "horizon.", "regret.", "seeds.gap")),
+    ("What is the leader worth?", ("value.", "baseline", "reference.", "seeds.value")),
     ("What else could happen?", ("range.",)),
     ("How fine is the balance?", ("tolerance.", "ties", "knife-edge", "sensitivity.", "payments")),
     ("What its trainer claims", ("claim.",)),
 )
 
 
-_PICTURES = {"range": range_picture, "horizon": horizon_picture, "regret": regret_picture}
+_CONTENTS = (
+    ("good-to-know", "Not required, good to know"),
+    ("required", "What was required"),
+    ("mechanism", "What the leader does"),
+    ("play", "What the followers do"),
+    ("horizons", "When the followers go on learning"),
+    ("regret", "Do the followers learn as the theorem asks?"),
+    ("rules", "Other followers: every learning rule"),
+    ("luck", "How much is luck: many fresh runs"),
+    ("best", "How far from the best"),
+    ("ranges", "Equilibrium selection"),
+    ("balance", "How fine the balance is"),
+    ("statements", "Every statement"),
+    ("made", "How this was made"),
+)
+
+_PICTURES = {"range": range_picture, "horizon": horizon_picture, "regret": regret_picture, "learners": learner_picture}
 
 
 def audit_html(document: Document) -> str:
@@ -44,6 +61,9 @@ def audit_html(document: Document) -> str:
             summary=summary(document),
             asides=asides(document),
             required=[s for s in statements if s["role"] == "required"],
+            references=[s for s in statements if s["id"].startswith("reference.")],
+            rules=[] if dynamic else learner_rows(document),
+            contents=[entry for entry in _CONTENTS if entry[0] != "good-to-know" or asides(document)],
             ranges=[s for s in statements if s["id"].startswith("range.")],
             meaning=MEANING,
             readouts=READOUT_NAMES,
@@ -89,6 +109,7 @@ def _environment() -> Environment:
     environment.filters["exact"] = lambda text, digits=6: _typeset(show_exact(Fraction(text), digits))
     environment.filters["decimal"] = lambda text, digits=6, way="nearest": _typeset(show(Fraction(text), digits, way))
     environment.filters["span"] = lambda found: _typeset(span(found))
+    environment.filters["minus"] = lambda text: re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", text)
     environment.filters["percent"] = lambda share: f"{100 * share:.0f}"
     return environment
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..numerals import show, show_exact
 from .dynamic import is_dynamic, lead_rows, sections
-from .text import MEANING, SET_NAMES, asides, claims_summary, span, summary
+from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, span, summary
 
 Document = Mapping[str, Any]
 _READOUTS = {
@@ -27,7 +27,10 @@ def audit_markdown(document: Document) -> str:
         "",
         f"Setting `{subject['setting']['name']}`, {subject['policy']['leader_action']} leader. {summary(document)}",
         "",
-        *_table(["figure", "", "evidence"], lead_rows(document) if is_dynamic(document) else _lead(document)),
+        *_table(
+            ["figure", "", "evidence"] if is_dynamic(document) else ["question", "answer", "figure", "evidence"],
+            lead_rows(document) if is_dynamic(document) else _lead(document),
+        ),
     ]
     notes = asides(document)
     if notes:
@@ -73,28 +76,18 @@ def _proofs(document: Document) -> list[str]:
 
 
 def _lead(document: Document) -> list[list[str]]:
-    """The figures of the first screen."""
-    subject, headline = document["subject"], document["headline"]
-    found = headline["range"]
+    """The four answers of the first screen."""
     return [
-        [
-            "value reached",
-            f"**{show(headline['value'])}** ({_READOUTS[headline['readout']]}, "
-            f"{subject['followers']['updates']} updates)",
-            "exact",
-        ],
-        [
-            "proved range",
-            f"**{span(found, 6)}** at the play's own ε = {show(found['epsilon'])}",
-            "exact" if found["proved"] else "exact, not closed",
-        ],
-        ["gap", f"**{show(headline['gap'], 6)}** ({show(headline['threshold'])} is allowed)", "exact"],
+        [a["question"], f"**{a['answer']}**", f"{a['figure']} **{a['value']}**: {a['text']}", a["evidence"]]
+        for a in document["headline"]["answers"]
     ]
 
 
 def _findings(document: Document) -> list[str]:
     """Horizons, ranges and robustness of a one-shot audit."""
     lines: list[str] = []
+    if document["tree"]:
+        lines += ["As a decision tree:", "", *_branches(document["tree"]), ""]
     lines += ["## When the followers go on learning", ""]
     lines += _table(
         ["horizon", "updates", "readout", "value", "over replays", "largest gap"],
@@ -108,6 +101,31 @@ def _findings(document: Document) -> list[str]:
                 show(row["gap"], 6),
             ]
             for row in document["tables"]["readouts"]
+        ],
+    )
+    rules = learner_rows(document)
+    lines += ["## Other followers: every learning rule", "", f"After {rules[0]['argmax']['rounds']} updates:", ""]
+    lines += _table(
+        ["rule", "regret", *(head for name in _READOUTS.values() for head in (name, "gap"))],
+        [
+            [row["title"], row["verdict"], *(show(row[r][key], 4) for r in _READOUTS for key in ("value", "gap"))]
+            for row in rules
+        ],
+    )
+    lines += ["## How much is luck", ""]
+    lines += _table(
+        ["readout", "runs", "mean", "mean lies within", "confidence", "9 runs in 10", "within the gap allowed"],
+        [
+            [
+                _READOUTS[row["readout"]],
+                str(row["runs"]),
+                show(row["mean"]),
+                f"{show(row['lower'])} … {show(row['upper'])}",
+                show(row["level"]),
+                f"{show(row['q05'])} … {show(row['q95'])}",
+                f"{show(100 * row['within'], 4)}%",
+            ]
+            for row in document["tables"]["seeds"]
         ],
     )
     lines += ["## Equilibrium selection", ""]
@@ -219,6 +237,12 @@ def _row(cells: list[str]) -> str:
 def _plain(text: str) -> str:
     """Text that cannot end a table cell or a line."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _branches(node: Document, depth: int = 0) -> list[str]:
+    edge = f"{_plain(node['edge'])} → " if node["edge"] else ""
+    lines = [f"{'  ' * depth}- {edge}**{_plain(node['text'])}**"]
+    return [*lines, *(line for child in node["children"] for line in _branches(child, depth + 1))]
 
 
 def _action(cell: Document) -> str:

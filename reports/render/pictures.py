@@ -23,6 +23,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..numerals import show
+from .text import learner_rows
 
 Document = Mapping[str, Any]
 
@@ -372,6 +373,40 @@ def regret_picture(document: Document, *, narrow: bool = False) -> str:
             f"{s['player']} {s['type']} {show(s['regret'][-1], 2)} of {show(s['bound'][-1], 2)}" for s in series
         )
         return _svg(figure, f"Average regret stays below the bound (dashed). At the longest horizon: {last}.")
+
+
+def learner_picture(document: Document, *, narrow: bool = False) -> str:
+    """The leader's value by learning rule, one line a rule, one mark a readout, with the spread over replays."""
+    rows = learner_rows(document)
+    with rc_context({**_STYLE, "svg.hashsalt": f"learners{narrow}"}):
+        figure, axes = _figure((_NARROW if narrow else _WIDE)[0], 0.9 + 0.42 * len(rows))
+        values = [row[readout][key] for row in rows for readout in READOUT_STYLE for key in ("value_min", "value_max")]
+        shown = _references(document, values, narrow)
+        for reference in shown:
+            axes.axvline(reference["value"], color=MUTED, linewidth=0.9, dashes=(4, 3), zorder=1)
+        for k, row in enumerate(rows):
+            for step, (readout, (colour, marker)) in enumerate(READOUT_STYLE.items()):
+                entry, y = row[readout], k + 0.22 * (step - 1)
+                axes.hlines(y, entry["value_min"], entry["value_max"], color=colour, linewidth=1.6, zorder=2)
+                look = {"markersize": 6, "markeredgecolor": PAPER, "markeredgewidth": 0.8}
+                label = READOUT_NAMES[readout] if k == 0 else None
+                axes.plot([entry["value"]], [y], marker, color=colour, label=label, linestyle="none", zorder=3, **look)
+        axes.set_yticks(range(len(rows)))
+        axes.set_yticklabels([row["learner"] if narrow else row["title"] for row in rows], color=INK)
+        for row, words in zip(rows, axes.get_yticklabels(), strict=True):
+            words.set_color(MUTED if row["guarantee"] == "none" else INK)
+            words.set_fontweight("bold" if row["own"] else "normal")
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.margins(x=0.06)
+        axes.set_xlabel("leader's value" + "".join(f"; {r['name']} {show(r['value'], 4)} dashed" for r in shown[:1]))
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9, handletextpad=0.2, columnspacing=1)
+        words = "; ".join(
+            f"{row['title']} " + ", ".join(f"{show(row[r]['value'], 4)} ({READOUT_NAMES[r]})" for r in READOUT_STYLE)
+            for row in rows
+        )
+        return _svg(figure, f"The leader's value by learning rule: {words}.")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Any]:

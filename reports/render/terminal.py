@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..numerals import show
 from .dynamic import figures_table, horizon_table, is_dynamic
-from .text import MEANING, WIDTH, asides, span, summary
+from .text import MEANING, WIDTH, asides, learner_rows, span, summary
 
 Document = Mapping[str, Any]
 _COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -36,6 +36,7 @@ def audit_text(document: Document) -> str:
         Text(""),
         horizon_table(document) if dynamic else _readouts(document),
         Text(""),
+        *([] if dynamic else [_learners(document), Text("")]),
         _required(document),
     ]
     notes = asides(document)
@@ -47,30 +48,14 @@ def audit_text(document: Document) -> str:
 
 def _figures(document: Document) -> Table:
     """The figures of the first screen."""
-    subject, headline = document["subject"], document["headline"]
-    found = headline["range"]
+    headline = document["headline"]
     figures = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    figures.add_row(
-        "Value reached",
-        Text(show(headline["value"], 5), "bold"),
-        f"{_READOUTS[headline['readout']]}, {subject['followers']['updates']} updates",
-        "exact",
-    )
-    if headline["reference"]:
-        aim = headline["reference"]
-        figures.add_row("", "", f"{aim['name'].replace('-', ' ')} {show(aim['value'], 5)}", "")
-    figures.add_row(
-        "Proved range",
-        Text(span(found), "bold"),
-        f"all equilibria at the play's own ε = {show(found['epsilon'], 4)}",
-        "exact" if found["proved"] else "not closed",
-    )
-    figures.add_row(
-        "Gap",
-        Text(show(headline["gap"], 4), "bold"),
-        f"{show(headline['threshold'], 4)} is allowed",
-        "exact",
-    )
+    figures.add_column()
+    figures.add_column(no_wrap=True)
+    figures.add_column()
+    for answer in headline["answers"]:
+        note = f"{answer['figure']} {answer['value']} ({answer['evidence']}): {answer['text']}"
+        figures.add_row(answer["question"], Text(answer["answer"], "bold"), note)
     return figures
 
 
@@ -94,6 +79,20 @@ def _readouts(document: Document) -> Table:
         own = {row["readout"]: row for row in rows if row["factor"] == factor}
         cells = [f"{show(own[r]['value'], 4)} ({show(own[r]['gap'], 2)})" for r in _READOUTS]
         table.add_row(f"×{factor}: {own['argmax']['rounds']}", *cells)
+    return table
+
+
+def _learners(document: Document) -> Table:
+    """Value and gap by learning rule, at the longest horizon that all rules were asked for."""
+    rows = learner_rows(document)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(f"×{rows[0]['argmax']['factor']}, by rule", no_wrap=True)
+    trained = document["subject"]["readout"]
+    for readout, name in _READOUTS.items():
+        table.add_column(name + (" *" if readout == trained else ""), justify="right", no_wrap=True)
+    for row in rows:
+        cells = [f"{show(row[r]['value'], 4)} ({show(row[r]['gap'], 2)})" for r in _READOUTS]
+        table.add_row(row["learner"], *cells)
     return table
 
 

@@ -64,6 +64,18 @@ def asides(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [s for s in document["statements"] if s["role"] == "information" and s["verdict"] != "holds"]
 
 
+def learner_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a learning rule, at the longest horizon that all rules were asked for: its entries by readout, and the
+    verdict on its regret."""
+    verdicts = {s["id"]: s["verdict"] for s in document["statements"]}
+    rows: dict[str, dict[str, Any]] = {}
+    for entry in document["tables"]["learners"]:  # longer horizons come later
+        row = rows.setdefault(entry["learner"], {key: entry[key] for key in ("learner", "title", "own", "guarantee")})
+        row["verdict"] = verdicts[f"regret.{entry['learner']}"]
+        row[entry["readout"]] = entry
+    return list(rows.values())
+
+
 def span(found: Mapping[str, Any], digits: int = 5) -> str:
     """A proved range in words, rounded outwards; one number where both ends are the same."""
     low, high = Fraction(found["min_exact"]), Fraction(found["max_exact"])

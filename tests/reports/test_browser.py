@@ -19,6 +19,7 @@ import pytest
 from spverify.reports.audit import audit_leader
 from spverify.reports.command_report import write_audit
 from spverify.reports.numerals import show
+from spverify.reports.render.text import span
 from spverify.trained_leaders.zoo import zoo_path
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
@@ -78,12 +79,16 @@ def test_nothing_is_cut_and_the_figures_are_those_of_the_json(
     found = browse((folder / "report.html").read_text(encoding="utf-8"), width)
     assert found["width"] == width
     assert found["outside"] == [] and found["over"] <= 0 and found["scrolls"] == 0 and found["wide"] == 0
-    assert found["lost"] == 0 and found["pictures"] == 3
+    assert found["lost"] == 0 and found["pictures"] == 4
     document = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     headline, words = document["headline"], " ".join(found["text"].split()).replace("\N{MINUS SIGN}", "-")
     assert f"setting {document['subject']['setting']['name']}" in words
     assert document["verdict"].upper() in words
-    assert f"Value reached exact {show(headline['value'], 5)} " in words
-    assert f"Gap exact {show(headline['gap'], 4)} " in words
+    for answer in headline["answers"]:
+        whole = (answer[key] for key in ("question", "evidence", "answer", "figure", "value", "text"))
+        assert " ".join(whole) in words
+    assert f"Value reached {show(headline['value'], 5)} " in words
+    assert f"Gap {show(headline['gap'], 4)} " in words
+    assert f"Proved range {span(headline['range'])} " in words
     for statement in document["statements"]:
         assert " ".join(statement["text"].split()) in words and statement["id"] in words

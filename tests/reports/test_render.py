@@ -72,7 +72,7 @@ def test_the_page_can_be_heard(document: dict[str, Any]) -> None:
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(b <= a + 1 for a, b in pairwise(levels))
     pictures = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert len(pictures) == 2 * 3  # each once for desktops and once for phones; a style shows one of them
+    assert len(pictures) == 2 * 4  # each once for desktops and once for phones; a style shows one of them
     for attributes in pictures:
         assert attributes["role"] == "img" and len(attributes["aria-label"] or "") > 40
     assert dict(page.elements)["html"] == {"lang": "en"}
