@@ -182,7 +182,8 @@ def audit_leader(
         name, path = name or leader_name(path), leader_path(path)
     with start_inspection(path, allow_import=allow_import) as inspection:
         # The child reads and tabulates while this process loads its libraries.
-        from . import learners, questions, robustness, seeds
+        from . import learners, questions, robustness
+        from . import seeds as many_runs
         from .first_screen import four_answers
         from .tree import price_tree
 
@@ -208,8 +209,8 @@ def audit_leader(
     statements += questions.ask_ranges(file, ranges, readings)
     statements += questions.ask_references(file, readings)
     say("many fresh runs, for intervals")
-    fresh = seeds.fresh_runs(file, replays.learner)
-    statements += seeds.ask_seeds(file, readings, fresh)
+    fresh = many_runs.fresh_runs(file, replays.learner)
+    statements += many_runs.ask_seeds(file, readings, fresh)
     say("letting other learning rules meet the leader")
     rivals = learners.meet_rivals(file, replays)
     statements += learners.ask_rivals(file, rivals)
@@ -233,7 +234,7 @@ def audit_leader(
         tables={
             "readouts": questions.readout_table(readings),
             "learners": learners.learner_table(file, rivals),
-            "seeds": seeds.seed_table(file, fresh),
+            "seeds": many_runs.seed_table(file, fresh),
             "margins": robustness.margin_table(file, found),
             "sensitivity": robustness.sensitivity_table(moved),
         },

@@ -11,6 +11,7 @@ from .dynamic import is_dynamic, lead_rows, sections
 from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, span, summary
 
 Document = Mapping[str, Any]
+_TABLED = ("empirical", "last", "argmax")
 _READOUTS = {
     "empirical": "average play",
     "last": "final mix",
@@ -106,9 +107,9 @@ def _findings(document: Document) -> list[str]:
     rules = learner_rows(document)
     lines += ["## Other followers: every learning rule", "", f"After {rules[0]['argmax']['rounds']} updates:", ""]
     lines += _table(
-        ["rule", "regret", *(head for name in _READOUTS.values() for head in (name, "gap"))],
+        ["rule", "regret", *(head for r in _TABLED for head in (_READOUTS[r], "gap"))],
         [
-            [row["title"], row["verdict"], *(show(row[r][key], 4) for r in _READOUTS for key in ("value", "gap"))]
+            [row["title"], row["verdict"], *(show(row[r][key], 4) for r in _TABLED for key in ("value", "gap"))]
             for row in rules
         ],
     )

@@ -90,7 +90,7 @@ def test_the_mean_lies_in_its_interval_as_often_as_it_says() -> None:
     rng = np.random.default_rng(3)
     samples = (rng.random((60, 2000)) < 0.02).astype(float)
     low, high = estimate_mean(samples, lowest=0, highest=1, level=0.9)
-    assert ((low <= 0.02) & (0.02 <= high)).mean() >= 0.9
+    assert ((low <= 0.02) & (high >= 0.02)).mean() >= 0.9
     assert (low >= 0).all() and (high <= 1).all() and (high - low).max() < 1
     assert [float(end) for end in estimate_mean([3.0], lowest=1, highest=4)] == [1.0, 4.0]
     with pytest.raises(UsageError, match="between lowest and highest"):
@@ -128,7 +128,7 @@ def test_the_decision_tree_is_the_mechanism(prices: dict[str, Any]) -> None:
     def walk(node: dict[str, Any]) -> None:
         if node["text"].startswith("offer"):
             offers.append(node["text"].removeprefix("offer to "))
-            assert [child["text"].split()[0] for child in node["children"]][0] == "sold"
+            assert node["children"][0]["text"].startswith("sold")
         for child in node["children"]:
             walk(child)
 
