@@ -159,14 +159,14 @@ def _on_average(subject: Subject, rule: Learner, runs: FreshRuns) -> Statement:
         shares.append(float((table[:, known].mean(axis=0) / limit).max()))
         lows.append(float((low / limit).max()))
         highs.append(float((high / limit).max()))
-    low, high, mean = max(lows), max(highs), max(shares)
-    verdict: Verdict = "holds" if high <= 1 else "refuted" if low > 1 else "inconclusive"
+    least, most, mean = max(lows), max(highs), max(shares)
+    verdict: Verdict = "holds" if most <= 1 else "refuted" if least > 1 else "inconclusive"
     return state(
         f"regret.{rule.name}",
         "information",
         f"Followers who learn by {rule.title} regret, on average over {runs.count} runs of {runs.rounds} updates, "
-        f"{show(mean, 3)} of what its bound on the mean allows; between {show(low, 3, 'down')} and "
-        f"{show(high, 3, 'up')} at confidence {LEVEL:g}.",
+        f"{show(mean, 3)} of what its bound on the mean allows; between {show(least, 3, 'down')} and "
+        f"{show(most, 3, 'up')} at confidence {LEVEL:g}.",
         verdict,
         measured=mean,
         threshold=1.0,
@@ -175,8 +175,8 @@ def _on_average(subject: Subject, rule: Learner, runs: FreshRuns) -> Statement:
         "more runs would decide where the interval straddles it.",
         guarantee=rule.guarantee,
         level=LEVEL,
-        lower=low,
-        upper=high,
+        lower=least,
+        upper=most,
         runs=runs.count,
     )
 

@@ -96,7 +96,8 @@ def fresh_runs(
     plays["argmax"] = _joint([np.eye(x.shape[2])[best] for x, best in zip(run.last, run.leading, strict=True)])
     assert game.leader is not None
     prior = game.prior.reshape((1, *game.type_shape, *(1,) * game.n_players))
-    values, gaps, kept = {}, {}, []
+    values, gaps = {}, {}
+    kept: list[FloatArray] = []
     for readout in READOUTS:
         joint = prior * plays[readout]
         tables = [_regrets(game, joint, i) for i in range(game.n_players)]

@@ -24,6 +24,7 @@ _READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final 
 def audit_text(document: Document) -> str:
     """What `spverify report` prints for one leader."""
     subject, verdict, dynamic = document["subject"], document["verdict"], is_dynamic(document)
+    rivals: list[RenderableType] = [] if dynamic else [_learners(document), Text("")]
     parts: list[RenderableType] = [
         Text.assemble(
             (f" {verdict.upper()} ", f"bold reverse {_COLOURS[verdict]}"),
@@ -36,7 +37,7 @@ def audit_text(document: Document) -> str:
         Text(""),
         horizon_table(document) if dynamic else _readouts(document),
         Text(""),
-        *([] if dynamic else [_learners(document), Text("")]),
+        *rivals,
         _required(document),
     ]
     notes = asides(document)

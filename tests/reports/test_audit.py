@@ -47,6 +47,9 @@ NEGATIVE_EXAMPLES = {
 }
 """Leaders shipped because something is wrong with them, and the required statements that say what."""
 
+OPEN_WHEN_QUICK = {"mspm-grid-5": {"horizon.agreement"}}
+"""What a quick audit, which ends at ten times the training horizon, leaves open: the mixes have not settled by then."""
+
 
 @pytest.mark.parametrize("name", [name for name in list_zoo() if not name.startswith(("platform", "repeated"))])
 def test_shipped_leaders(name: str, schema: jsonschema.Draft202012Validator) -> None:
@@ -55,9 +58,11 @@ def test_shipped_leaders(name: str, schema: jsonschema.Draft202012Validator) -> 
     schema.validate(document)
     found = by_id(document)
     assert found["regret.mw"]["verdict"] == found["tabulation"]["verdict"] == "holds"
-    refuted = {s["id"] for s in document["statements"] if s["role"] == "required" and s["verdict"] != "holds"}
-    assert refuted == NEGATIVE_EXAMPLES.get(name, set())
-    assert audit.verdict == ("refuted" if refuted else "holds")
+    required = {s["id"]: s["verdict"] for s in document["statements"] if s["role"] == "required"}
+    refuted = {key for key, verdict in required.items() if verdict == "refuted"}
+    undecided = {key for key, verdict in required.items() if verdict == "inconclusive"}
+    assert refuted == NEGATIVE_EXAMPLES.get(name, set()) and undecided <= OPEN_WHEN_QUICK.get(name, set())
+    assert audit.verdict == ("refuted" if refuted else "inconclusive" if undecided else "holds")
     for certificate in audit.certificates.values():
         assert check_certificate(certificate).accepted
 
