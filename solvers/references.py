@@ -29,6 +29,8 @@ MOST_PROFILES = 2_000_000
 MOST_EQUILIBRIA = 20_000
 MOST_CELLS = 30_000
 MOST_REPLIES = 512
+MOST_WORK = 2e9
+MOST_FOUND = 5_000_000
 _CHUNK = 4096
 
 
@@ -115,6 +117,130 @@ def pure_equilibria(game: BayesianGame, *, objective: str = "leader", epsilon: F
             values.append(exact_value(game.plain, play, aim))
     keys = np.array(good, dtype=np.int64).reshape(-1, sum(game.type_shape))
     return PureEquilibria(tuple(unpack(keys, game.type_shape)), tuple(values), count)
+
+
+# ------------------------------------------------------------------------------- the best deterministic rule
+
+
+@dataclass(frozen=True)
+class BestRule:
+    """The best deterministic rule of a leader who answers the followers' actions (messages), and where it is attained.
+
+    Attributes:
+        value: the leader's value at the rule's best pure Bayes-Nash equilibrium, exactly; no rule has one that is
+            better by more than rounding in doubles.
+        worst: the leader's value at the same rule's worst pure Bayes-Nash equilibrium, exactly.
+        rule: the leader's action at each joint action of the followers, axes (actions..).
+        strategies: the followers' equilibrium: for each an integer array (|T_i|,).
+        rules, profiles: how many of each were looked at; all there are.
+    """
+
+    value: Fraction
+    worst: Fraction
+    rule: IntArray
+    strategies: tuple[IntArray, ...]
+    rules: int
+    profiles: int
+
+
+def best_deterministic_rule(
+    prior: Any, payoffs: Sequence[FloatArray], leader: FloatArray, *, epsilon: Fraction | float | str = 0
+) -> BestRule | None:
+    """The best deterministic mechanism by enumeration of all rules and all pure strategy profiles (theory T9).
+
+    A rule answers every joint action of the followers with one action of the leader; followers know the rule and play
+    a pure Bayes-Nash equilibrium of the game it makes, the leader's best one. Doubles screen and rank, many rules at
+    once; that what is returned is an equilibrium, and what it is worth, is decided exactly.
+
+    Args:
+        prior: axes (types..).
+        payoffs: one array a follower, axes (types.., leader's actions, actions..), doubles.
+        leader: the leader's payoff, same axes.
+        epsilon: largest gain left to any type, payoff units.
+
+    Returns:
+        None if no rule has a pure equilibrium.
+
+    Raises:
+        UsageError: arrays that do not fit, or too many rules and profiles to look at.
+
+    Example:
+        >>> likes = np.array([[[[1.0]], [[0.0]]], [[[0.0]], [[1.0]]]])[..., 0].repeat(2, axis=2)  # type t wants item t
+        >>> best = best_deterministic_rule(np.ones(2) / 2, [likes], likes)
+        >>> best.value, best.worst, best.rule.tolist()
+        (Fraction(1, 1), Fraction(1, 1), [0, 1])
+    """
+    prior, eps = np.asarray(prior), parse_epsilon(epsilon)
+    n = prior.ndim
+    full = np.broadcast_shapes(*(np.shape(u) for u in (*payoffs, leader)))
+    if len(payoffs) != n or len(full) != 2 * n + 1 or full[:n] not in (prior.shape, (1,) * n):
+        raise UsageError("expected one array a follower with axes (types.., leader's actions, actions..)")
+    types, answers, actions = prior.shape, full[n], full[n + 1 :]
+    width = int(np.prod(actions))
+    n_profiles = float(np.prod([float(a) ** t for a, t in zip(actions, types, strict=True)]))
+    work = float(answers) ** width * n_profiles * prior.size * (1 + sum(actions))
+    if work > MOST_WORK:
+        raise UsageError(
+            f"expected rules times profiles times types and deviations of at most {MOST_WORK:.0e}, got {work:.0e}"
+        )
+    # each with axes (joint type, leader's action, joint action); the leader's own is the last
+    tables = [
+        np.broadcast_to(np.asarray(u, dtype=float), prior.shape + full[n:]).reshape(prior.size, answers, width)
+        for u in (*payoffs, leader)
+    ]
+    frame = BayesianGame(prior, [np.zeros((1,) * (2 * n))] * n)
+    weights = [frame.conditional(i).ravel() for i in range(n)] + [frame.prior.ravel()]
+    each = [np.array(list(product(range(a), repeat=t)), dtype=np.int64) for a, t in zip(actions, types, strict=True)]
+    index = np.indices([len(rows) for rows in each]).reshape(n, -1)
+    strategies = [rows[k] for rows, k in zip(each, index, strict=True)]
+    grid = np.indices(types).reshape(n, -1)
+    chosen = [s[:, grid[j]] for j, s in enumerate(strategies)]  # (profiles, joint types)
+    place = np.ravel_multi_index(chosen, actions)
+    scale = max(float(np.ptp(table)) for table in tables[:n]) or 1.0
+    found: list[tuple[Any, Any, Any]] = []
+    count = 0
+    n_rules = answers**width
+    step = max(1, 4_000_000 // (place.size * max(actions)))
+    for first in range(0, n_rules, step):
+        rules = np.stack(np.unravel_index(np.arange(first, min(n_rules, first + step)), (answers,) * width), axis=1)
+        good = np.ones((len(rules), place.shape[0]), dtype=bool)
+        at = np.arange(prior.size)
+        for i in range(n):
+            stay = tables[i][at, rules[:, place], place]
+            for a in range(actions[i]):
+                other = np.ravel_multi_index(
+                    [np.full_like(c, a) if j == i else c for j, c in enumerate(chosen)], actions
+                )
+                gain = weights[i] * (tables[i][at, rules[:, other], other] - stay)
+                own = gain.reshape(*gain.shape[:2], *types).sum(axis=tuple(2 + j for j in range(n) if j != i))
+                good &= (own <= float(eps) + 1e-9 * scale).all(axis=2)
+        value = (weights[n] * tables[n][at, rules[:, place], place]).sum(axis=2)
+        rows, columns = np.nonzero(good)
+        found.append((value[rows, columns], first + rows, columns))
+        count += len(rows)
+        if count > MOST_FOUND:
+            raise UsageError(f"expected at most {MOST_FOUND:,} pairs of a rule and a pure equilibrium, found more")
+    values, numbers, columns = (np.concatenate(part) for part in zip(*found, strict=True))
+    for at_ in np.argsort(-values, kind="stable").tolist():
+        rule, k = np.array(np.unravel_index(numbers[at_], (answers,) * width)), columns[at_]
+        game = _under(prior, tables, rule, types, actions)
+        play = exact(PlanPlay([1], [s[k][None] for s in strategies]), game)
+        if any(r is not None and r > eps for table in exact_regrets(game.plain, play) for row in table for r in row):
+            continue  # an equilibrium in doubles only
+        attained = exact_value(game.plain, play, objective_tensor(game.plain, "leader"))
+        worst = pure_equilibria(game, epsilon=str(eps)).worst
+        assert worst is not None
+        equilibrium = tuple(s[k] for s in strategies)
+        return BestRule(attained, worst, rule.reshape(actions), equilibrium, n_rules, place.shape[0])
+    return None
+
+
+def _under(
+    prior: Any, tables: list[FloatArray], rule: IntArray, types: tuple[int, ...], actions: tuple[int, ...]
+) -> BayesianGame:
+    """The followers' game that a rule makes."""
+    made = [table[:, rule, np.arange(len(rule))].reshape(*types, *actions) for table in tables]
+    return BayesianGame(prior, made[:-1], leader=made[-1])
 
 
 # ------------------------------------------------------------------------------- what no commitment can beat

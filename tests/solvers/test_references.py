@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 
 from spverify.solvers.bounds import equilibrium_range
 from spverify.solvers.commitment import optimal_mixed_commitment
-from spverify.solvers.references import commitment_bound, optimal_bayesian_commitment, pure_equilibria
+from spverify.solvers.references import (
+    best_deterministic_rule,
+    commitment_bound,
+    optimal_bayesian_commitment,
+    pure_equilibria,
+)
 from spverify.verify.errors import UsageError
 from spverify.verify.game import BayesianGame
+from spverify.verify.kernel import exact_gap
+from spverify.verify.play import PlanPlay, exact
 
 
 @settings(max_examples=25)
@@ -143,3 +150,69 @@ def test_bad_questions() -> None:
         commitment_bound(prior, payoffs[:1], leader, observes="nothing")
     with pytest.raises(UsageError):
         optimal_bayesian_commitment([1], leader[0], payoffs[0][0])
+
+
+# ------------------------------------------------------------------------------- the best deterministic rule
+
+
+def best_rule_by_loops(prior: np.ndarray, payoffs: list[np.ndarray], leader: np.ndarray) -> tuple[float, float] | None:
+    """Best (value, worst value under a rule that has it) over rules and pure equilibria, by loops over definitions."""
+    n, answers, actions = prior.ndim, leader.shape[prior.ndim], leader.shape[prior.ndim + 1 :]
+    messages = list(product(*map(range, actions)))
+    profiles = list(product(*[list(product(range(a), repeat=t)) for a, t in zip(actions, prior.shape, strict=True)]))
+    out = []
+    for picks in product(range(answers), repeat=len(messages)):
+        rule, values = dict(zip(messages, picks, strict=True)), []
+        for s in profiles:
+            stable = True
+            for i in range(n):
+                for t in range(prior.shape[i]):
+                    gains = [0.0] * actions[i]
+                    for theta in np.ndindex(*prior.shape):
+                        if theta[i] != t:
+                            continue
+                        m = tuple(s[j][k] for j, k in enumerate(theta))
+                        for a in range(actions[i]):
+                            d = (*m[:i], a, *m[i + 1 :])
+                            gains[a] += prior[theta] * (
+                                payoffs[i][(*theta, rule[d], *d)] - payoffs[i][(*theta, rule[m], *m)]
+                            )
+                    stable = stable and max(gains) <= 1e-9
+            if stable:
+                played = [(theta, tuple(s[j][k] for j, k in enumerate(theta))) for theta in np.ndindex(*prior.shape)]
+                values.append(sum(prior[theta] * leader[(*theta, rule[m], *m)] for theta, m in played))
+        if values:
+            out.append((max(values), min(values)))
+    return max(out) if out else None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_best_rule_against_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    types, actions, answers = [((2, 2), (2, 2), 2), ((3,), (3,), 3), ((2, 1), (2, 3), 2)][seed % 3]
+    prior = rng.random(types)
+    prior /= prior.sum()
+    shape = (*types, answers, *actions)
+    payoffs, leader = [rng.integers(-3, 4, shape).astype(float) for _ in types], rng.random(shape)
+    wanted = best_rule_by_loops(prior, payoffs, leader)
+    found = best_deterministic_rule(prior, payoffs, leader)
+    if wanted is None:
+        assert found is None
+        return
+    assert found is not None
+    assert float(found.value) == pytest.approx(wanted[0], abs=1e-9)
+    assert found.worst <= found.value and found.rules == answers ** int(np.prod(actions))
+    # the rule and the equilibrium are what they are said to be
+    under = [
+        np.take_along_axis(u, found.rule.reshape((1,) * len(types) + (1, *actions)), axis=len(types)) for u in payoffs
+    ]
+    game = BayesianGame(prior, [u.squeeze(axis=len(types)) for u in under])
+    play = PlanPlay([1], [s[None] for s in found.strategies])
+    assert exact_gap(game.plain, exact(play, game))[0] == 0
+
+
+def test_best_rule_refuses_what_is_too_much_or_does_not_fit() -> None:
+    with pytest.raises(UsageError, match="rules times profiles"):
+        best_deterministic_rule(np.ones((2, 2)) / 4, [np.zeros((2, 2, 5, 5, 5))] * 2, np.zeros((2, 2, 5, 5, 5)))
+    with pytest.raises(UsageError, match="axes"):
+        best_deterministic_rule(np.ones(2) / 2, [np.zeros((3, 2, 2))], np.zeros((3, 2, 2)))
