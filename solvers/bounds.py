@@ -284,7 +284,11 @@ def _side(
             found = search_plans(problem, deadline=until, pool=pool, progress=progress)
             if progress:
                 progress("the kernel replays the proof")
-            if not court.strategic(found, deadline):
+            if not found.converged:
+                # what the plans' duals prove is far out then: the sets that contain this one first
+                court.outside(found, until + 0.5 * (deadline - until), progress, pool)
+                court.strategic(found, deadline)
+            elif not court.strategic(found, deadline):
                 court.outside(found, deadline, progress, pool)
         elif which == "tc" or alike:
             options: dict[str, Any] = {"deadline": deadline, "progress": progress, "pool": pool, "method": method}
@@ -442,13 +446,11 @@ class Court:
     def outside(self, found: Proposal, deadline: float, progress: Progress | None, pool: Pool) -> None:
         """Bounds over the sets that contain the strategic form, where its own could not be proved."""
         options = {"deadline": deadline, "progress": progress, "pool": pool}
-        wider = Proposal()
+        # the type-conditional set is quick, and says something even where the other runs out of time
+        self.multipliers(search_cells(self.problem, signalling=True, **options))  # type: ignore[arg-type]
+        found.method += "; bound also from the type-conditional set"
         if interior_seconds(self.problem) <= deadline - monotonic():
-            wider = search_cells(self.problem, signalling=False, **options)  # type: ignore[arg-type]
-            found.method += "; bound also from the non-signalling set"
-            self.multipliers(wider)
-        if not wider.plays:
-            self.multipliers(search_cells(self.problem, signalling=True, **options))  # type: ignore[arg-type]
-            found.method += "; bound also from the type-conditional set"
+            self.multipliers(search_cells(self.problem, signalling=False, **options))  # type: ignore[arg-type]
+            found.method += " and the non-signalling set"
         for proof in found.proofs:
             self._try(Proof(proof.multipliers))

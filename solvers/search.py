@@ -415,7 +415,8 @@ def search_plans(problem: Problem, *, deadline: float, pool: Pool, progress: Pro
     found = generate(problem.bounds, 1, first, columns, oracle, deadline, progress, entries=pool.entries)
     pool.plans = found.keys
     pool.interrupted |= found.interrupted
-    out = Proposal(method=f"column generation over strategy profiles, {len(found.keys)} used")
+    words = f"column generation over strategy profiles, {len(found.keys)} used"
+    out = Proposal(method=words, converged=found.converged)
     out.method += "" if found.converged else ", stopped early"
     solution = found.solution
     if solution is not None:
