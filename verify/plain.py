@@ -668,32 +668,44 @@ def exact_row(values: Sequence[object], where: str) -> tuple[list[Fraction], Fra
     """
     row = [parse_number(value, f"{where}[{k}]") for k, value in enumerate(values)]
     for k, value in enumerate(row):
-        if value < 0:
+        if value.numerator < 0:
             raise PlayError(f"expected a probability, got the negative {float(value):g}", field=f"{where}[{k}]")
-    total = sum(row, Fraction(0))
+    parts, one = _whole(row)
+    total = sum(parts)
     if not any(isinstance(value, float) for value in values):
-        if total != 1:
+        if total != one:
             raise PlayError(
-                f"expected probabilities that sum to 1, got the sum {number_text(total)}",
+                f"expected probabilities that sum to 1, got the sum {number_text(Fraction(total, one))}",
                 field=where,
             )
         return row, Fraction(0)
-    if abs(total - 1) > SUM_TOLERANCE:
-        raise PlayError(f"expected probabilities that sum to 1, got the sum {float(total):.12g}", field=where)
-    grid = grid_row(row)
-    return grid, max(abs(a - b) for a, b in zip(row, grid, strict=True))
+    if abs(Fraction(total, one) - 1) > SUM_TOLERANCE:
+        raise PlayError(f"expected probabilities that sum to 1, got the sum {total / one:.12g}", field=where)
+    units = _largest_remainder(parts, GRID)
+    change = max(abs(unit * one - part * GRID) for unit, part in zip(units, parts, strict=True))
+    return [Fraction(unit, GRID) for unit in units], Fraction(change, GRID * one)
 
 
 def grid_row(row: Sequence[Fraction], grid: int = GRID) -> list[Fraction]:
     """A non-negative row normalised and rounded to multiples of ``1/grid`` by largest remainder; zeros stay zero."""
-    total = sum(row)
-    scaled = [value * grid / total for value in row]
-    units = [int(value) for value in scaled]
+    return [Fraction(unit, grid) for unit in _largest_remainder(_whole(row)[0], grid)]
+
+
+def _whole(row: Sequence[Fraction]) -> tuple[list[int], int]:
+    """A row over its common denominator, and that denominator."""
+    one = math.lcm(*(value.denominator for value in row))
+    return [value.numerator * (one // value.denominator) for value in row], one
+
+
+def _largest_remainder(parts: Sequence[int], grid: int) -> list[int]:
+    """Whole numbers that sum to ``grid``, in proportion to the parts; ties go to the lowest index."""
+    total = sum(parts)
+    units = [part * grid // total for part in parts]
     missing = grid - sum(units)
-    by_remainder = sorted(range(len(row)), key=lambda k: (units[k] - scaled[k], k))
+    by_remainder = sorted(range(len(parts)), key=lambda k: (-(parts[k] * grid % total), k))
     for k in by_remainder[:missing]:
         units[k] += 1
-    return [Fraction(unit, grid) for unit in units]
+    return units
 
 
 def parse_play(document: object, game: PlainGame) -> PlainPlay:
