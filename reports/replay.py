@@ -208,6 +208,7 @@ class Replays:
             opponents=self.followers.opponents,
             rng_seed=self.rng_seed,
             checkpoints=self.checkpoints,
+            compiled=True,  # an audit lets so many learners play that loading the compiled loop always pays
         )
 
     @property

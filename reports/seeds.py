@@ -90,6 +90,7 @@ def fresh_runs(
         rng_seed=subject.options.rng_seed,
         checkpoints=[rounds],
         keep=False,
+        compiled=True,
     )
     plays = {"empirical": run.averages[rounds]}
     plays["last"] = _joint(run.last)
