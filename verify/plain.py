@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from itertools import islice, product
+from itertools import filterfalse, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -197,12 +197,12 @@ class DoubleNumerators(Sequence[int]):
     @classmethod
     def of(cls, values: memoryview, where: str) -> DoubleNumerators:
         """The same, with the exponent found here; NaN and infinities are refused."""
-        exponent = 53
-        for value in values:
-            if not math.isfinite(value):
-                raise FormatError(f"expected a finite number, got {value}", field=where)
-            if value % 1:
-                exponent = min(exponent, math.frexp(value)[1])
+        if not math.isfinite(sum(values)):  # finite doubles may add up to infinity, so then each is looked at
+            for value in values:
+                if not math.isfinite(value):
+                    raise FormatError(f"expected a finite number, got {value}", field=where)
+        least = min(map(abs, filterfalse(float.is_integer, values)), default=None)
+        exponent = 53 if least is None else min(53, math.frexp(least)[1])
         return cls(values, exponent)
 
     @property

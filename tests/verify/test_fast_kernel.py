@@ -1,5 +1,6 @@
 """The kernel's fast twin gives the same exact numbers; big games and sparse plays go through it."""
 
+from array import array
 from fractions import Fraction
 from itertools import product
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from spverify.verify import fast_kernel, kernel
 from spverify.verify.certificate import attained_certificate, gap_certificate, outer_certificate, round_multipliers
-from spverify.verify.errors import PlayError
+from spverify.verify.errors import FormatError, PlayError
 from spverify.verify.formats import read_game, read_play, write_game, write_play
 from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import exact_gap, objective_tensor, potential_tensors
@@ -118,6 +119,27 @@ def test_equal_on_doubles_of_all_sizes(shape, scale, monkeypatch):
         w = objective_tensor(game.plain, objective)
         one, two = both(game, objective=w, sense="lower", epsilon=Fraction(1, 7), multipliers=rows)
         assert one == two
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.0, -0.0, 3.0],
+        [0.1, -1e-300, 5e-324, 7.0],
+        [1.7e308, 1.7e308, -0.5],  # finite, though its sum is not
+        [-(2.0**60), 2.0**52 + 0.5, 1e300],
+    ],
+)
+def test_numerators_of_doubles_are_exact(values):
+    read = DoubleNumerators.of(memoryview(array("d", values)), "payoffs[0]")
+    assert [Fraction(numerator, read.denominator) for numerator in read] == list(map(Fraction, values))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_doubles_that_are_not_finite_are_refused(bad):
+    for values in ([bad], [0.5, bad, 1.0], [1.7e308, bad, 1.7e308, -bad]):
+        with pytest.raises(FormatError, match=r"payoffs\[0\].*expected a finite number"):
+            DoubleNumerators.of(memoryview(array("d", values)), "payoffs[0]")
 
 
 def big_game(rng):
