@@ -1,11 +1,11 @@
 """Ranges and bounds on random games against brute force: does any `outer` ever lie inside the true interval?
 
-Run `python benchmarks/fuzz_ranges.py` (slow; no part of the tests) for benchmarks/results/fuzz_ranges.json. Brute force
-is the oracle of tests/solvers/conftest.py: loops over the definitions and one scipy program over all cells or profiles.
-Games have 1 to 4 players, correlated integer priors with zeros, integer payoffs, masks. For each game and set: the
-range at a drawn epsilon; kernel bounds from random multipliers (and potentials), which must hold as well, an eighth of
-them compared with the kernel's twin; and the range's certificates with a number changed, which must be refused or still
-be true, by both kernels alike.
+`python benchmarks/fuzz_ranges.py` (slow; no part of the tests) adds its run to benchmarks/results/fuzz_ranges.json.
+Brute force is the oracle of tests/solvers/conftest.py: loops over the definitions and one scipy program over all cells
+or profiles. Games have 1 to 4 players, correlated integer priors with zeros, integer payoffs, masks. For each game and
+set: the range at a drawn epsilon; kernel bounds from random multipliers (and potentials), which must hold as well, an
+eighth of them compared with the kernel's twin; and the range's certificates with a number changed, which must be
+refused or still be true, by both kernels alike.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ def mutants(certificate: Certificate, rng: np.random.Generator) -> list[dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--games", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first game")
     parser.add_argument("--bounds", type=int, default=34, help="random bounds for each game and set")
     parser.add_argument("--profiles", type=int, default=120, help="most pure strategy profiles of a game")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long; what was done is recorded")
@@ -122,7 +123,7 @@ def main() -> None:
     brute, start, counts = oracle(), time.monotonic(), {"games": 0, "ranges": 0, "proved": 0, "random_bounds": 0}
     counts |= {"mutants": 0, "mutants_accepted": 0}
     false, worst = [], 0.0
-    for seed in range(options.games):
+    for seed in range(options.first, options.first + options.games):
         if time.monotonic() - start > options.seconds:
             break
         rng = np.random.default_rng(seed)
@@ -153,7 +154,7 @@ def main() -> None:
         counts["games"] += 1
     document = {
         "command": "python benchmarks/fuzz_ranges.py " + " ".join(sys.argv[1:]),
-        "seeds": [0, counts["games"] - 1],
+        "seeds": [options.first, options.first + counts["games"] - 1],
         "machine": {
             "processor": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
@@ -166,7 +167,9 @@ def main() -> None:
         "largest_difference_to_brute_force": worst,
         "seconds": round(time.monotonic() - start, 1),
     }
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    known = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"] if RESULTS.exists() else []
+    runs = [run for run in known if run["command"] != document["command"]] + [document]
+    RESULTS.write_text(json.dumps({"runs": runs}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(document))
 
 
