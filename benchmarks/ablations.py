@@ -2,8 +2,8 @@
 
 Run `python benchmarks/ablations.py` for benchmarks/results/ablations.json: ten seeds a cell, none left out. Measured is
 what the stochastic policy earns in its own reward phases over the last five iterations, and what its mode is worth; the
-orderings are intervals of the mean difference over seeds. On simple allocation the paper's shorter response phase of 33
-updates is measured too.
+orderings are intervals of the mean difference over seeds. On simple allocation and matrix design the paper's shorter
+response phase of 33 updates is measured too.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ CASES = {
     "simple-allocation-3": ("simple-allocation-3", 25, 100),
     "simple-allocation-3-short": ("simple-allocation-3", 25, 33),
     "matrix-design": ("matrix-design", 40, 100),
+    "matrix-design-short": ("matrix-design", 40, 33),
 }
 SEEDS, LAST, RUNS = 10, 5, 16
 
