@@ -124,7 +124,10 @@ CASES = (
         )
         for size, target, updates, worth, twin in (
             (5, -1 / 200, 1000, "-1/200", "Some of these tables lose nothing in the argmax readout; that 0 is ties."),
-            (6, -1 / 120, 2000, "-1/120", "No such table is worth more than -1/180 in the argmax readout."),
+            (
+                6, -1 / 120, 2000, "-1/120",
+                "In the argmax readout it is worth -1/90; tables that attain -1/120 are worth at most -1/180 there.",
+            ),
         )
     ),
     *(

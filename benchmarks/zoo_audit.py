@@ -28,14 +28,14 @@ def audit(name: str) -> dict[str, Any]:
         code = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
         document = json.loads((Path(folder) / "audit.json").read_text(encoding="utf-8"))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    statements = document["statements"]
+    statements = [{"measured": None, "details": {}, **s} for s in document["statements"]]
     horizons = {
         s["id"].partition(".")[2]: {"value": s["measured"], "gap": s["details"].get("gap"), "verdict": s["verdict"]}
         for s in statements
         if s["id"].startswith("horizon.x")
     }
     ranges = {
-        s["id"].partition(".")[2]: [s["details"][side]["outer"] for side in ("min", "max")]
+        s["id"].partition(".")[2]: [_end(s["details"][side]) for side in ("min", "max")]
         for s in statements
         if s["id"].startswith("range.") and "min" in s["details"]
     }
@@ -50,6 +50,11 @@ def audit(name: str) -> dict[str, Any]:
         "ranges": ranges,
         "user_seconds": round(after.ru_utime - before.ru_utime, 1),
     }
+
+
+def _end(side: dict[str, Any] | float) -> float:
+    """A proved end of a range: of one game it comes with its proof, of play that goes on it is a number."""
+    return float(side["outer"] if isinstance(side, dict) else side)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from ..verify.certificate import (
 from ..verify.errors import FormatError, UsageError
 from ..verify.game import BayesianGame, FloatArray, array_of
 from ..verify.kernel import SETS, check_certificate, exact_gap, objective_tensor
+from ..verify.notebook import html_table
 from ..verify.plain import Tensor, parse_number
 from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay, exact
 from .arrays import Problem
@@ -107,6 +108,16 @@ class EquilibriumRange:
             side.width is not None and side.width <= Fraction(1, 10**9) * max(abs(side.outer), Fraction(1, 10**9))
             for side in (self.min, self.max)
         )
+
+    def _repr_html_(self) -> str:
+        """A short table for notebooks: both ends, what is proved and what was reached."""
+        status = "proved" if self.proved else "not proved"
+        title = f"{self.objective} over {self.equilibrium_set} at epsilon {float(self.epsilon):g}, {status}"
+        rows = [
+            [name, f"{float(side.outer):g}", "none found" if side.inner is None else f"{float(side.inner):g}"]
+            for name, side in (("least", self.min), ("most", self.max))
+        ]
+        return html_table(title, ["end", "bound", "play found"], rows)
 
 
 def equilibrium_range(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .digests import game_sha256
 from .errors import FormatError, GameError, UsageError
+from .notebook import html_table
 from .plain import LARGEST_PAYOFF, DoubleNumerators, PlainGame, Tensor, normalised_prior, parse_game
 
 FloatArray = npt.NDArray[np.float64]
@@ -205,6 +206,12 @@ class BayesianGame:
 
     # ------------------------------------------------------------------------------------ facts
 
+    def _repr_html_(self) -> str:
+        """A short table for notebooks: one line a player, with at most ten names of types and of actions."""
+        rows = [[player.name, _some_of(player.types), _some_of(player.actions)] for player in self.players]
+        leader = "without leader" if self.leader is None else "with leader"
+        return html_table(f"{self.name}, {leader}", ["player", "types", "actions"], rows)
+
     @property
     def n_players(self) -> int:
         """Number of followers."""
@@ -329,3 +336,8 @@ def _shape(value: Any) -> tuple[int, ...]:
         shape.append(len(value))
         value = value[0]
     return tuple(shape)
+
+
+def _some_of(names: Sequence[str], most: int = 10) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

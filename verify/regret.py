@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .game import BayesianGame, FloatArray
 from .histories import History, history_regrets, history_value
 from .kernel import exact_regrets, exact_value, marginals, objective_tensor, smallest_set
+from .notebook import html_table
 from .plain import PlainPlay
 from .play import Play, PlayLog, exact
 
@@ -140,6 +141,20 @@ class RegretReport:
     leader_value_exact: Fraction | None
     equilibrium_set: str
     largest_change: Fraction
+
+    def _repr_html_(self) -> str:
+        """A short table for notebooks: one line a player; the gap and who gains it above."""
+        title = f"gap {self.gap:g}, play in {self.equilibrium_set}"
+        if self.witness is not None:
+            who = self.witness
+            title += f": player {who.player}, type {who.type}, gains by always playing action {who.deviation}"
+        rows = [
+            [i, f"{max(0.0, float(regrets.max())):g}", f"{by_type:g}", f"{gain:g}"]
+            for i, (regrets, by_type, gain) in enumerate(
+                zip(self.regrets, self.per_type_sum, self.ex_ante, strict=True)
+            )
+        ]
+        return html_table(title, ["player", "largest regret", "per-type sum", "ex ante"], rows)
 
 
 def assess(game: BayesianGame, play: Play | History) -> RegretReport:

@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from spverify.reports import command_report
+from spverify.reports.audit import audit_leader
 from spverify.reports.claims import judge_claims, read_claims
 
 from .conftest import Outcome, blocks
@@ -86,6 +88,28 @@ class Page:
             self.printed = ""
 
 
+@pytest.fixture(scope="module")
+def audits() -> dict[str, Any]:
+    """Audits of shipped leaders made so far, by their arguments."""
+    return {}
+
+
+@pytest.fixture
+def each_audit_once(audits: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages audit the same shipped leaders; the same inputs give the same audit, so one is made for all of them."""
+
+    def audit(path: Any, **options: Any) -> Any:
+        told = options.pop("progress", None)
+        if not str(path).startswith("zoo:"):
+            return audit_leader(path, progress=told, **options)
+        key = repr((path, sorted(options.items())))
+        if key not in audits:
+            audits[key] = audit_leader(path, progress=told, **options)
+        return audits[key]
+
+    monkeypatch.setattr(command_report, "audit_leader", audit)
+
+
 def compare(shown: str, printed: str, *, figures: bool = True) -> None:
     """What a page shows is what was printed, but for white space, `...`, and (on request) figures."""
     if not shown.strip():
@@ -102,6 +126,7 @@ def fences(name: str) -> list[tuple[str, str, str]]:
     return FENCE.findall((ROOT / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.usefixtures("each_audit_once")
 @pytest.mark.parametrize("name", [name for name in PAGES if name not in ELSEWHERE])
 def test_commands_and_snippets_of_a_page(
     name: str, spverify: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -135,6 +135,15 @@ def test_the_command_line(spverify: Run, leader_file: Write, tmp_path: Path) -> 
     assert refused.code == 2 and "is a dynamic setting" in refused.err and len(refused.err.splitlines()) == 1
 
 
+def test_an_enumeration_tells_what_it_found(spverify: Run, tmp_path: Path) -> None:
+    """Its exact best reply is a fourth readout beside the three of every leader."""
+    asked = ("train", "repeated-prisoners-dilemma", "--mode", "enumerate", "--quick", "-o", tmp_path / "x.pt")
+    told = spverify(*asked)
+    assert told.code == 0 and told.err == "" and "empirical" in told.out and "best-reply" in told.out
+    both = spverify(*asked, "--seeds", "2", "--json").document
+    assert [made["seed"] for made in both] == [0, 1] and all(made["value"]["best-reply"] == 14 for made in both)
+
+
 def test_settings_and_training_on_the_command_line(spverify: Run, tmp_path: Path) -> None:
     rows = {row["name"]: row for row in spverify("settings", "--json").document["settings"]}
     assert rows["platform"]["dynamic"] and rows["platform"]["states"] == 16 and not rows["maintain"]["dynamic"]
