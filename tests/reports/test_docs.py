@@ -4,7 +4,7 @@ A fence `sh` holds commands, one a line; `console` holds `$ command` lines with 
 and a fence `text` right after it what that prints. `# exit N` beside a command is the exit code it must have (0 if
 left out). Figures that come out of learning differ between processors, so in a console block below
 `<!-- figures vary -->` words are compared and figures are not; `...` stands for anything. What cannot run here stands
-below `<!-- not run: reason -->`.
+below `<!-- not run: reason -->`, and what takes a package that tests do not install below `<!-- needs package -->`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,8 @@ def test_commands_and_snippets_of_a_page(
     monkeypatch.chdir(tmp_path if name == "README.md" else tmp_path / "examples")
     page = Page(tmp_path, spverify, monkeypatch)
     for marker, language, text in fences(name):
-        if not marker.startswith("not run:"):
+        absent = marker.startswith("needs ") and find_spec(marker.removeprefix("needs ")) is None
+        if not marker.startswith("not run:") and not absent:
             page.run(marker, language, text)
 
 
