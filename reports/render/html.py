@@ -38,7 +38,7 @@ _CONTENTS = (
     ("luck", "How much is luck: many fresh runs"),
     ("best", "How far from the best"),
     ("ranges", "Equilibrium selection"),
-    ("balance", "How fine the balance is"),
+    ("balance", "How fine is the balance"),
     ("statements", "Every statement"),
     ("made", "How this was made"),
 )

@@ -144,7 +144,7 @@ def _findings(document: Document) -> list[str]:
             if s["id"].startswith("range.")
         ],
     )
-    lines += ["## How fine the balance is", ""]
+    lines += ["## How fine is the balance", ""]
     lines += _table(
         ["type", "best", "second best", "type loses", "leader then"],
         [

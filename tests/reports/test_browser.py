@@ -37,7 +37,28 @@ addEventListener("load", () => {
   const lost = [...document.querySelectorAll("a[href^='#']")].filter(a => !document.getElementById(a.hash.slice(1)));
   const pictures = [...document.querySelectorAll("svg.picture")].filter(e => e.getBoundingClientRect().width > 0);
   const small = pictures.filter(e => e.getBoundingClientRect().width > innerWidth);
-  parent.document.title = JSON.stringify({outside: seen, scrolls: cut.length, lost: lost.length, wide: small.length,
+  const followed = [...document.querySelectorAll("nav a[href^='#']")].map(a => {
+    const goal = document.getElementById(a.hash.slice(1));
+    goal?.scrollIntoView();
+    const end = page.scrollHeight - innerHeight - scrollY < 2;
+    const top = goal ? goal.getBoundingClientRect().top : NaN;
+    const seen = Math.abs(top) < 60 || (end && top < innerHeight);
+    return {link: a.innerText, heading: goal ? goal.innerText : "", seen};
+  });
+  scrollTo(0, 0);
+  const kinds = "main h2, main h3, main p, main table, main svg.picture, main li, main dt";
+  const blocks = [...document.querySelectorAll(kinds)]
+    .filter(e => e.getBoundingClientRect().width && getComputedStyle(e).display !== "none");
+  const boxes = blocks.map(e => e.getBoundingClientRect()), over = [];
+  for (let i = 0; i < blocks.length; i++) for (let k = i + 1; k < blocks.length; k++) {
+    const a = boxes[i], b = boxes[k];
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (wide > 2 && high > 2 && !blocks[i].contains(blocks[k]) && !blocks[k].contains(blocks[i]))
+      over.push(blocks[i].innerText.slice(0, 30) + " | " + blocks[k].innerText.slice(0, 30));
+  }
+  parent.document.title = JSON.stringify({followed, overlaps: over,
+    outside: seen, scrolls: cut.length, lost: lost.length, wide: small.length,
     width: innerWidth, over: page.scrollWidth - innerWidth, pictures: pictures.length,
     text: document.querySelector("main").innerText});
 });
@@ -79,7 +100,10 @@ def test_nothing_is_cut_and_the_figures_are_those_of_the_json(
     found = browse((folder / "report.html").read_text(encoding="utf-8"), width)
     assert found["width"] == width
     assert found["outside"] == [] and found["over"] <= 0 and found["scrolls"] == 0 and found["wide"] == 0
-    assert found["lost"] == 0 and found["pictures"] == 4
+    assert found["lost"] == 0 and found["pictures"] == 4 and found["overlaps"] == []
+    assert len(found["followed"]) > 8
+    for step in found["followed"]:
+        assert step["seen"] and step["heading"].strip().startswith(step["link"].strip()), step
     document = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     headline, words = document["headline"], " ".join(found["text"].split()).replace("\N{MINUS SIGN}", "-")
     assert f"setting {document['subject']['setting']['name']}" in words
