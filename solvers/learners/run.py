@@ -492,34 +492,33 @@ class _Compiled:
         self.batch = len(rngs)
         self.threads = min(threads or os.cpu_count() or 1, self.batch)
         self.game_of = np.repeat(np.arange(len(games)), seeds)
-        sides = [[_Payoffs(game, i, learner.payoff_scale) for i in range(layout.n)] for game in games]
-        for row in sides:
-            for side, width in zip(row, layout.actions, strict=True):
-                side.table = np.ascontiguousarray(np.broadcast_to(side.table, (len(side.table), width)))
-        self.tables = np.stack([np.concatenate([side.table.ravel() for side in row]) for row in sides])
-        self.largest = np.array([[side.largest for side in row] for row in sides])
+        # games are of one shape, so where things stand in the first one's tables is where they stand in all
+        sides = [_Payoffs(games[0], i, learner.payoff_scale) for i in range(layout.n)]
+        tables = [self._table(games, i) for i in range(layout.n)]
+        self.tables = np.concatenate([table.reshape(len(games), -1) for table in tables], axis=1)
+        self.largest = np.zeros((len(games), layout.n))
+        if learner.bandit:
+            self.largest[:] = [[_largest(game, i) / learner.payoff_scale for i in range(layout.n)] for game in games]
         # where the payoffs of a joint type start in a table, and how far each action leads on from there
-        self.cell_types = np.stack(np.unravel_index(np.arange(games[0].prior.size), layout.types), axis=1)
-        starts = np.cumsum([0, *(side.table.size for side in sides[0][:-1])])
-        type_steps = np.array([side.type_steps for side in sides[0]])
-        self.actions = np.array(layout.actions)
-        self.cell_rows = starts + self.cell_types @ type_steps.T * self.actions
-        self.action_steps = np.array([side.all_action_steps for side in sides[0]]) * self.actions[:, None]
-        self.cumulative = np.stack([np.cumsum(game.prior.ravel()) for game in games])
+        cell_types = np.stack(np.unravel_index(np.arange(games[0].prior.size), layout.types), axis=1)
+        starts = np.cumsum([0, *(table[0].size for table in tables[:-1])])
+        type_steps = np.array([side.type_steps for side in sides])
+        actions = np.array(layout.actions)
+        self.cell_types, self.actions = _places(cell_types), _places(actions)
+        self.cell_rows = _places(starts + cell_types @ type_steps.T * actions)
+        self.action_steps = _places(np.array([side.all_action_steps for side in sides]) * actions[:, None])
+        self.first_copy, self.first_cell = _places(layout.first_copy), _places(layout.first_cell)
+        priors = np.stack([game.prior.ravel() for game in games])
+        self.cumulative = np.cumsum(priors, axis=1)
+        last_cell = priors.shape[1] - 1 - (priors[:, ::-1] > 0).argmax(axis=1)
         # the first cell that a number from k / size on can mean: where the search for it starts
         steps = np.arange(_GUIDE) / _GUIDE
-        self.guide = np.stack([np.searchsorted(row, steps, side="right") for row in self.cumulative])
-        self.guide = np.minimum(self.guide, np.array([[np.flatnonzero(game.prior)[-1]] for game in games]))
-        self.last_cell = np.array([np.flatnonzero(game.prior)[-1] for game in games])
+        guide = np.stack([np.searchsorted(row, steps, side="right") for row in self.cumulative])
+        self.guide, self.last_cell = _places(np.minimum(guide, last_cell[:, None])), _places(last_cell)
         self.mask = np.concatenate([mask.ravel() for mask in layout.masks])
-        self.last_action = np.concatenate(layout.last_action)
-        counts = [mask.sum(axis=1) for mask in layout.masks]
-        self.coefficients = np.stack(
-            [
-                np.concatenate([learner.coefficient(counts[i], visits[i][k]) for i in range(layout.n)])
-                for k in range(len(games))
-            ]
-        )
+        self.last_action = _places(np.concatenate(layout.last_action))
+        rates = [learner.coefficient(mask.sum(axis=1), np.stack(visits[i])) for i, mask in enumerate(layout.masks)]
+        self.coefficients = np.concatenate(rates, axis=1)
         self.memory = np.tile(np.where(self.mask, 0.0, -np.inf), (self.batch, 1))
         self.latest = np.zeros((self.batch, layout.cells))
         self.counts = np.zeros((self.batch, layout.copies), dtype=np.int64)
@@ -527,29 +526,42 @@ class _Compiled:
         self.sums = np.ones((self.batch, layout.copies))
         self.bases = self.now.copy()
         # not for a bandit rule: it divides by its own weights, which makes much of a last digit
-        steady = isinstance(learner, Exponential) and not (learner.anytime or learner.noisy or learner.bandit)
-        factors = self._factors(sides) if steady else None
-        self.by_factors = factors is not None
-        self.factors = np.zeros((len(games), 1)) if factors is None else factors
+        self.by_factors = np.zeros(len(games), dtype=bool)
+        self.factors = np.zeros((len(games), 1))
+        if isinstance(learner, Exponential) and not (learner.anytime or learner.noisy or learner.bandit):
+            self._find_factors(tables, [side.own_type for side in sides], rates)
 
-    def _factors(self, sides: list[list[_Payoffs]]) -> FloatArray | None:
-        """What a payoff multiplies weights by, laid out as the tables; None where that is not one steady number.
+    def _table(self, games: list[BayesianGame], i: int) -> FloatArray:
+        """Player i's payoffs in all games as `_Payoffs.table` has them, one for each own action."""
+        n, width = self.layout.n, self.layout.actions[i]
+        payoffs = np.stack([game.payoffs[i] for game in games]) / self.learner.payoff_scale
+        moved = np.moveaxis(payoffs, 1 + n + i, -1)
+        table = moved.reshape(len(games), -1, moved.shape[-1])
+        return np.ascontiguousarray(np.broadcast_to(table, (*table.shape[:2], width)))
+
+    def _find_factors(
+        self, tables: list[FloatArray], own_types: list[IntArray | None], rates: list[FloatArray]
+    ) -> None:
+        """What a payoff multiplies weights by, laid out as the tables, for games where that is one steady number.
 
         Payoffs are taken from the middle of their range first, which changes no strategy and keeps weights in range.
         """
-        out = []
-        for k, row in enumerate(sides):
-            parts = []
-            for side, rate in zip(row, self.layout.split_copies(self.coefficients[k]), strict=True):
-                if side.own_type is None and np.ptp(rate) > 0:
-                    return None
-                span = np.ptp(side.table) * float(rate.max())
-                if not span <= _LARGEST_STEP:
-                    return None
-                eta = rate[0] if side.own_type is None else rate[side.own_type][:, None]
-                parts.append(np.exp(eta * (side.table - (side.table.max() + side.table.min()) / 2)).ravel())
-            out.append(np.concatenate(parts))
-        return np.stack(out)
+        steady, parts = np.ones(len(tables[0]), dtype=bool), []
+        for table, own, rate in zip(tables, own_types, rates, strict=True):
+            low, high = table.min(axis=(1, 2)), table.max(axis=(1, 2))
+            steady &= (high - low) * rate.max(axis=1) <= _LARGEST_STEP
+            if own is None:
+                steady &= np.ptp(rate, axis=1) == 0
+            parts.append((table, (low + high) / 2, rate[:, :1] if own is None else rate[:, own]))
+        self.by_factors = steady
+        if steady.any():
+            factors = [
+                np.exp(np.where(steady[:, None], eta, 0.0)[..., None] * (table - middle[:, None, None]))
+                for table, middle, eta in parts
+            ]
+            self.factors = np.concatenate([part.reshape(len(steady), -1) for part in factors], axis=1)
+        else:
+            self.factors = np.zeros((len(steady), 1))
 
     def _begin(self, games: list[BayesianGame], visits: list[list[FloatArray]]) -> FloatArray:
         """The strategies before anything was learned; the plain path's, which need no compiled twin."""
@@ -611,8 +623,8 @@ class _Compiled:
                     self.cell_types,
                     self.cell_rows,
                     self.actions,
-                    layout.first_copy,
-                    layout.first_cell,
+                    self.first_copy,
+                    self.first_cell,
                     self.action_steps,
                     self.tables,
                     self.factors,
@@ -648,6 +660,17 @@ class _Compiled:
             seen[0][...], seen[1][...] = met
 
 
+def _places(values: npt.NDArray) -> npt.NDArray[np.uint64]:
+    """Places in arrays as `compiled.play` takes them."""
+    return values.astype(np.uint64)
+
+
+def _largest(game: BayesianGame, i: int) -> float:
+    """Player i's largest payoff over feasible cells, payoff units."""
+    payoff, cells = np.broadcast_arrays(game.payoffs[i], game.feasible_cells)
+    return float(payoff[cells].max())
+
+
 class _Payoffs:
     """One player's payoffs over the scale, laid out so that a round reads one row: its payoff for each own action."""
 
@@ -667,8 +690,7 @@ class _Payoffs:
         steps.reverse()
         self.type_steps, self.action_steps = steps[:n], steps[n:]
         self.all_action_steps = [*self.action_steps[:i], 0, *self.action_steps[i:]]
-        payoff, cells = np.broadcast_arrays(game.payoffs[i], game.feasible_cells)
-        self.largest = float(payoff[cells].max()) / scale
+        self.largest = _largest(game, i) / scale
         self.others = [j for j in range(n) if j != i]
         self.shape = game.action_shape
         self.known = (game.marginal(i) > 0).astype(np.int64)

@@ -199,6 +199,24 @@ def test_many_games_at_once_are_the_games_one_by_one(rule: Learner, compiled: bo
         assert together.updates[0][3 * k].tolist() == alone.updates[0][0].tolist()
 
 
+@pytest.mark.parametrize("rule", RULES, ids=IDS)
+def test_what_a_game_gets_does_not_depend_on_the_games_beside_it(rule: Learner) -> None:
+    """To the last digit, though the second game's payoffs are too large for factors; payoffs broadcast, types miss."""
+    rng = np.random.default_rng(3)
+    prior = np.array([[0.5, 0.0, 0.25], [0.25, 0.0, 0.0]])
+    masks = [np.array([[1, 1, 0], [0, 1, 1]], dtype=bool), np.array([[1, 1], [0, 1], [1, 1]], dtype=bool)]
+    games = [
+        BayesianGame(prior, [k * rng.random((2, 3, 3, 2)), k * rng.random((1, 3, 1, 2))], feasible=masks)
+        for k in (1.0, 200.0, 1.0)
+    ]
+    together = run_games(games, rule, 300, seeds=2, compiled=True, keep=True, threads=2)
+    for k, game in enumerate(games):
+        alone = run_learners(game, rule, 300, seeds=2, rng_seed=[0, k], compiled=True)
+        for a, b in zip(together.strategies, alone.strategies, strict=True):
+            np.testing.assert_array_equal(a[2 * k : 2 * k + 2], b)
+        np.testing.assert_array_equal(together.actions[2 * k : 2 * k + 2], alone.actions)
+
+
 # ---------------------------------------------------------------------------------------- bounds
 
 
