@@ -413,6 +413,11 @@ def _digits(value: int) -> list[int]:
     return out or [0]
 
 
+def tensor_limbs(values: Tensor) -> Limbs:
+    """All numerators of an array as limbs, shape (limb, axes of the array)."""
+    return _slice(values, (), 0)
+
+
 def _slice(values: Tensor, types: tuple[int, ...], n: int) -> Limbs:
     """An array's numerators at one joint type as limbs, shape (limb, actions..), singleton axes kept."""
     at = tuple(t if length > 1 else 0 for t, length in zip(types, values.shape[:n], strict=True))
@@ -425,7 +430,12 @@ def _slice(values: Tensor, types: tuple[int, ...], n: int) -> Limbs:
 
 
 def _integer_limbs(values: Sequence[int], shape: tuple[int, ...]) -> Limbs:
-    width = max(1, -(-max(abs(value).bit_length() for value in values) // BITS))
+    bits = max(abs(value).bit_length() for value in values)
+    width = max(1, -(-bits // BITS))
+    if bits < 63:
+        whole = np.array(values, dtype=np.int64).reshape(shape)
+        places = BITS * np.arange(width).reshape(-1, *(1,) * len(shape))
+        return ((np.abs(whole) >> places) & _MASK) * np.sign(whole)
     rows = [(row := _digits(value)) + [0] * (width - len(row)) for value in values]
     return np.moveaxis(np.array(rows, dtype=np.int64).reshape(*shape, width), -1, 0)
 

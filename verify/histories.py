@@ -9,15 +9,17 @@ a log in memory or from chunks of one that is not.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import BudgetError, PlayError
+from .fast_kernel import BITS, Limbs, tensor_limbs
 from .game import BayesianGame, FloatArray
 from .plain import Tensor, check_round
 from .play import IntArray, PlayLog
@@ -43,14 +45,27 @@ class Counts:
         """Number of rounds counted."""
         return int(self.times.sum())
 
-    def __add__(self, other: Counts) -> Counts:
-        cells, inverse = np.unique(np.concatenate((self.cells, other.cells)), return_inverse=True)
+    @classmethod
+    def together(cls, parts: Sequence[Counts], size: int) -> Counts:
+        """The counts of all parts; cells are below ``size``."""
+        flat = np.concatenate([part.cells for part in parts])
+        cells, places = _ranked(flat, size)
         times = np.zeros(len(cells), dtype=np.int64)
-        np.add.at(times, inverse, np.concatenate((self.times, other.times)))
-        return Counts(cells, times)
+        np.add.at(times, places, np.concatenate([part.times for part in parts]))
+        return cls(cells, times)
 
 
-NOTHING = Counts(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+def _ranked(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
+    """The keys that occur, ascending, and for each key its place among them; keys are below ``size``.
+
+    As `numpy.unique` with ``return_inverse``, by a table instead of sorting where one is small enough.
+    """
+    if size > MAX_DENSE_CELLS:
+        found, places = np.unique(keys, return_inverse=True)
+        return found, places
+    there = np.zeros(size, dtype=bool)
+    there[keys] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[keys]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +90,7 @@ class History:
     @cached_property
     def total(self) -> Counts:
         """Counts of all rounds together."""
-        out = NOTHING
-        for block in self.blocks:
-            out = out + block
-        return out
+        return Counts.together(self.blocks, math.prod(self.shape))
 
     @property
     def rounds(self) -> int:
@@ -150,10 +162,11 @@ def _flat_cells(game: BayesianGame, types: npt.NDArray, actions: npt.NDArray) ->
         for column, length in zip(columns, game.shape, strict=True):
             if column.min() < 0 or column.max() >= length:
                 return None
-    flat = columns[0].astype(np.int64)
+    # the narrower the numbers, the quicker; a column that holds indices fits whatever its own kind
+    flat: npt.NDArray[Any] = columns[0].astype(np.int64 if math.prod(game.shape) > 1 << 32 else np.uint32)
     for column, length in zip(columns[1:], game.shape[1:], strict=True):
-        flat *= length
-        flat += column
+        flat *= flat.dtype.type(length)
+        np.add(flat, column, out=flat, casting="unsafe")
     return flat
 
 
@@ -201,11 +214,12 @@ class _Sparse:
 
     def add(self, block: int, flat: IntArray) -> bool:
         """As `_Dense.add`."""
-        counts = Counts(*np.unique(flat, return_counts=True))
+        cells, times = np.unique(flat, return_counts=True)
+        counts = Counts(cells.astype(np.int64), times)
         if block == len(self.found):
             self.found.append(counts)
         else:
-            self.found[block] = self.found[block] + counts
+            self.found[block] = Counts.together((self.found[block], counts), math.prod(self.game.shape))
         return bool(_allowed(self.game, counts.cells).all())
 
     def blocks(self) -> list[Counts]:
@@ -261,11 +275,13 @@ def grouped(shape: tuple[int, ...], counts: Counts, i: int, payoff_shape: tuple[
     for k in order:
         keys = keys * shape[k] + index[k]
         base += index[k] * strides[k]
-    rows, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    rows, place = _ranked(keys, math.prod(shape) // shape[n + i])
     times = np.zeros((len(rows), shape[n + i]), dtype=np.int64)
-    times[inverse, index[n + i]] = counts.times
-    places = base[first][:, None] + np.arange(shape[n + i]) * strides[n + i]
-    types, starts = np.unique(index[i][first], return_index=True)
+    times[place, index[n + i]] = counts.times
+    first = np.zeros((2, len(rows)), dtype=np.int64)  # the same for all cells of a row
+    first[:, place] = base, index[i]
+    places = first[0][:, None] + np.arange(shape[n + i]) * strides[n + i]
+    types, starts = np.unique(first[1], return_index=True)
     return Grouped(times, places, types, starts)
 
 
@@ -278,23 +294,15 @@ def _strides(shape: tuple[int, ...]) -> list[int]:
     return out[::-1]
 
 
-def _limbs(values: Tensor, rounds: int) -> tuple[list[IntArray], int]:
-    """Numerators in digits of a base 2^b, lowest first (the highest is signed), with rounds x 2^b below 2^62.
+def _limbs(values: Tensor, rounds: int) -> Limbs:
+    """Numerators in digits of a base 2^BITS, lowest first, all with their sign, shape (digit, entries).
 
     So a sum of ``rounds`` digits never leaves 64 bits, and exact sums are array passes, one for each digit.
     """
-    bits = 61 - rounds.bit_length()
-    if bits < 8:
+    if rounds.bit_length() + BITS > 62:
         raise BudgetError(f"a log of {rounds} rounds is longer than is summed exactly")
-    rest = np.array(values.numerators, dtype=object)
-    limbs: list[IntArray] = []
-    while True:
-        largest = max((abs(value) for value in values.numerators), default=0) >> (bits * len(limbs))
-        if largest < 1 << bits:
-            limbs.append(rest.astype(np.int64))
-            return limbs, bits
-        limbs.append((rest & ((1 << bits) - 1)).astype(np.int64))
-        rest = rest >> bits
+    limbs = tensor_limbs(values)
+    return limbs.reshape(len(limbs), -1)
 
 
 def history_regrets(game: BayesianGame, history: History) -> ExactRegrets:
@@ -311,13 +319,13 @@ def history_regrets(game: BayesianGame, history: History) -> ExactRegrets:
         side = grouped(history.shape, history.total, i, payoff.shape)
         met = side.times.sum(axis=1)
         visits = side.by_type(met)
-        limbs, bits = _limbs(payoff, history.rounds)
+        limbs = _limbs(payoff, history.rounds)
         gains = np.zeros((len(side.types), width), dtype=object)
         for k, limb in enumerate(limbs):
             here = limb[side.places]
             deviated = side.by_type(met[:, None] * here)
             played = side.by_type((side.times * here).sum(axis=1))
-            gains += (deviated.astype(object) - played.astype(object)[:, None]) << (bits * k)
+            gains += (deviated.astype(object) - played.astype(object)[:, None]) << (BITS * k)
         for row, t in enumerate(side.types.tolist()):
             for a in np.flatnonzero(game.feasible[i][t]).tolist():
                 table[t][a] = Fraction(int(gains[row, a]), int(visits[row]) * payoff.denominator)
@@ -329,8 +337,8 @@ def history_value(history: History, objective: Tensor) -> Fraction:
     """Average over rounds of an objective with axes (types.., actions..) that may broadcast, exactly, payoff units."""
     index = np.unravel_index(history.total.cells, history.shape)
     places = sum(k * step for k, step in zip(index, _strides(objective.shape), strict=True))
-    limbs, bits = _limbs(objective, history.rounds)
-    total = sum(int((history.total.times * limb[places]).sum()) << (bits * k) for k, limb in enumerate(limbs))
+    limbs = _limbs(objective, history.rounds)
+    total = sum(int((history.total.times * limb[places]).sum()) << (BITS * k) for k, limb in enumerate(limbs))
     return Fraction(total, history.rounds * objective.denominator)
 
 
