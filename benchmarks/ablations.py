@@ -3,7 +3,7 @@
 Run `python benchmarks/ablations.py` for benchmarks/results/ablations.json: ten seeds a cell, none left out. Measured is
 what the stochastic policy earns in its own reward phases over the last five iterations, and what its mode is worth; the
 orderings are intervals of the mean difference over seeds. On simple allocation and matrix design the paper's shorter
-response phase of 33 updates is measured too.
+response phase of 33 updates is measured too. Each seed is recorded as it ends, and `--resume` goes on from there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ CASES = {
 SEEDS, LAST, RUNS = 10, 5, 16
 
 
-def run_cell(name: str, view: str, response_steps: bool) -> dict[str, Any]:
-    """All seeds of one cell, with a bootstrap interval (95%) of the mean over seeds."""
+def run_seed(name: str, view: str, response_steps: bool, seed: int) -> tuple[float, float, float]:
+    """One training: what its policy earned at the end, what its mode is worth, and processor seconds."""
     world, iterations, updates = CASES[name]
     setting = get_setting(world)
     hyper = replace(
@@ -47,25 +48,35 @@ def run_cell(name: str, view: str, response_steps: bool) -> dict[str, Any]:
         updates=updates,
         objective="episode",
     )
-    earned, modes = [], []
-    began = time.perf_counter()
-    for seed in range(SEEDS):
-        learner = StepPPO(setting, hyper, seed, 0)
-        means = [learner.iterate(k)[2]["mean"] for k in range(hyper.iterations)]
-        earned.append(float(np.mean(means[-LAST:])))
-        scores, _ = score_tables(setting, hyper, learner.mode()[None], rng_seed=seed, runs=RUNS)
-        modes.append(float(scores.mean()))
-    return {
-        "critic_view": view,
-        "response_steps": response_steps,
-        "iterations": hyper.iterations,
-        "updates": hyper.updates,
-        "earned": earned,
-        "earned_mean": float(np.mean(earned)),
-        "earned_interval": interval(earned),
-        "mode_value": modes,
-        "seconds": round(time.perf_counter() - began, 1),
-    }
+    began = time.process_time()
+    learner = StepPPO(setting, hyper, seed, 0)
+    means = [learner.iterate(k)[2]["mean"] for k in range(hyper.iterations)]
+    scores, _ = score_tables(setting, hyper, learner.mode()[None], rng_seed=seed, runs=RUNS)
+    return float(np.mean(means[-LAST:])), float(scores.mean()), time.process_time() - began
+
+
+def run_cell(
+    name: str, view: str, response_steps: bool, known: list[dict[str, Any]], save: Callable[[], None]
+) -> dict[str, Any]:
+    """Seeds 0, 1, .. of one cell that are not recorded yet, with a bootstrap interval (95%) of the mean over seeds."""
+    _, iterations, updates = CASES[name]
+    cell: dict[str, Any] = {"critic_view": view, "response_steps": response_steps}
+    found = [old for old in known if cell.items() <= old.items()]
+    if found:
+        cell = found[0]
+    else:
+        cell |= {"iterations": iterations, "updates": updates, "earned": [], "mode_value": [], "cpu_seconds": 0.0}
+        known.append(cell)
+    for seed in range(len(cell["earned"]), SEEDS):
+        earned, mode, spent = run_seed(name, view, response_steps, seed)
+        cell["earned"].append(earned)
+        cell["mode_value"].append(mode)
+        cell["cpu_seconds"] = round(cell["cpu_seconds"] + spent, 1)
+        cell["earned_mean"] = float(np.mean(cell["earned"]))
+        cell["earned_interval"] = interval(cell["earned"])
+        print(name, view, response_steps, seed, round(earned, 3), round(mode, 3), round(spent, 1), flush=True)
+        save()
+    return cell
 
 
 def interval(numbers: list[float]) -> list[float]:
@@ -91,21 +102,26 @@ def orderings(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=sorted(CASES), help="run one setting (repeatable)")
-    chosen = parser.parse_args().only or list(CASES)
+    parser.add_argument("--resume", action="store_true", help="keep recorded seeds and train the missing ones")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     known = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else {}
-    for name in chosen:
-        known[name] = []
-        for response_steps in (True, False):
-            for view in ("full", "actor"):
-                cell = run_cell(name, view, response_steps)
-                known[name].append(cell)
-                print(name, view, response_steps, round(cell["earned_mean"], 3), cell["earned_interval"], flush=True)
-        order = {case: orderings(cells) for case, cells in known.items()}
-        for line in order[name]:
-            print(name, line, flush=True)
+
+    def save() -> None:
+        whole = {k: c for k, c in known.items() if len(c) == 4 and all(len(x["earned"]) == SEEDS for x in c)}
+        order = {case: orderings(cells) for case, cells in whole.items()}
         document = {"command": "python benchmarks/ablations.py", "seeds": SEEDS, "cases": known, "orderings": order}
         RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+    for name in options.only or list(CASES):
+        if not options.resume or name not in known:
+            known[name] = []
+        for response_steps in (True, False):
+            for view in ("full", "actor"):
+                cell = run_cell(name, view, response_steps, known[name], save)
+                print(name, view, response_steps, round(cell["earned_mean"], 3), cell["earned_interval"], flush=True)
+        for line in orderings(known[name]):
+            print(name, line, flush=True)
 
 
 if __name__ == "__main__":

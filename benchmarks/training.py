@@ -1,8 +1,9 @@
 """Train every shipped case on ten seeds, measure all of them, and (with --zoo) refresh the shipped leaders.
 
 Run `python benchmarks/training.py` for the figures in benchmarks/results/training.json; `--zoo` also rewrites
-trained_leaders/zoo from the same runs; `--only NAME` repeats one case. Every figure is a measurement of the finished
-leader file: value and exact gap at x1, x10 and x100 of the training horizon, uncompressed, with sampled types.
+trained_leaders/zoo from the same runs; `--only NAME` repeats one case; `--resume` keeps the seeds that are recorded
+already and trains the others, each written as it ends. Every figure is a measurement of the finished leader file:
+value and exact gap at x1, x10 and x100 of the training horizon, uncompressed, with sampled types.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ from spverify.verify.regret import interim_regrets, objective_value
 
 RESULTS = Path(__file__).parent / "results" / "training.json"
 FACTORS, RUNS = (1, 10, 100), 8
+# Step-level PPO in the paper's manner: its follower updates, and the iterations of 32 outer episodes in which the
+# leader takes its million steps.
+PAPER = (
+    ("mspm-pi", 25, 144), ("mspm-grid-3", 75, 60), ("mspm-grid-4", 133, 36), ("mspm-grid-5", 208, 24),
+    ("mspm-grid-6", 300, 17),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,14 @@ CASES = (
         )
     ),
     Case("matrix-design-unrolled", "matrix-design", 10 / 6, 0.05, mode="unrolled"),
-    Case(
-        "mspm-pi-paper", "mspm-pi", 0, 0.005, mode="mappo",
-        overrides={"objective": "episode", "updates": 25, "restarts": 1, "entropy": 0.0},
+    *(
+        Case(
+            f"{name}-paper", name, 0, 0.005, mode="mappo",
+            overrides={
+                "objective": "episode", "updates": updates, "iterations": iterations, "restarts": 1, "entropy": 0.0,
+            },
+        )
+        for name, updates, iterations in PAPER
     ),
     Case(
         "matrix-design", "matrix-design", 10 / 6, 0.05, zoo=True,
@@ -188,44 +200,41 @@ def reaches(case: Case, found: dict[str, Any], slack: float = 0.0) -> bool:
     return found["value"][case.readout] >= least - 1e-9 and found["gap"][case.readout] <= case.gap
 
 
-def run_case(case: Case, folder: Path) -> dict[str, Any]:
-    """All seeds of one case."""
-    seeds = []
-    for seed in range(case.seeds):
-        out = folder / f"{case.name}.seed{seed}.pt"
-        began = time.perf_counter()
-        documents = train_leader(
-            case.setting,
-            leader_action=case.leader_action,
-            mode=case.mode,
-            seeds=[seed],
-            out=out,
-            overrides=case.overrides,
-        )
-        document = documents[0]
-        wall = time.perf_counter() - began
-        kept = {
-            k: document[k] for k in ("seed", "value", "gap", "updates", "deployed", "objective", "iterations", "starts")
-        }
-        measured = measure(out)
-        reached = reaches(case, document if case.factor == 1 else measured["horizons"][f"x{case.factor}"])
-        optimality = document.get("optimality", {})
-        if case.optimal:
-            reached = reached and optimality[case.optimal]["optimal"] == "yes"
-        by_mode = document["objective"]["mode"] >= case.target - 0.002 * get_setting(case.setting).payoff_scale
-        seeds.append(
-            {
-                **kept,
-                "optimality": optimality,
-                "reached": reached,
-                "mode_reached": by_mode,
-                "wall_seconds": round(wall, 2),
-                "persistent": {name: reaches(case, found, 0.001) for name, found in measured["horizons"].items()},
-                **measured,
-            }
-        )
-        print(case.name, seed, "reached" if reached else "missed", f"{wall:.1f} s", document["value"], flush=True)
-    counted = ("x1", "x10", "x100")
+def run_seed(case: Case, seed: int, folder: Path) -> dict[str, Any]:
+    """One training, its leader left in the folder, and what it came to."""
+    out = folder / f"{case.name}.seed{seed}.pt"
+    began = time.process_time()
+    document = train_leader(
+        case.setting,
+        leader_action=case.leader_action,
+        mode=case.mode,
+        seeds=[seed],
+        out=out,
+        overrides=case.overrides,
+    )[0]
+    spent = time.process_time() - began
+    names = ("seed", "value", "gap", "updates", "deployed", "objective", "iterations", "starts")
+    measured = measure(out)
+    reached = reaches(case, document if case.factor == 1 else measured["horizons"][f"x{case.factor}"])
+    optimality = document.get("optimality", {})
+    if case.optimal:
+        reached = reached and optimality[case.optimal]["optimal"] == "yes"
+    least = case.target - 0.002 * get_setting(case.setting).payoff_scale
+    print(case.name, seed, "reached" if reached else "missed", f"{spent:.1f} s", document["objective"], flush=True)
+    return {
+        **{name: document[name] for name in names},
+        "optimality": optimality,
+        "reached": reached,
+        "mode_reached": document["objective"]["mode"] >= least,
+        "best_sample_reached": document["objective"]["best_sample"] >= least,
+        "cpu_seconds": round(spent, 2),
+        "persistent": {name: reaches(case, found, 0.001) for name, found in measured["horizons"].items()},
+        **measured,
+    }
+
+
+def described(case: Case) -> dict[str, Any]:
+    """What a record says of its case; seeds of another description are not kept."""
     return {
         "setting": case.setting,
         "leader_action": case.leader_action,
@@ -238,16 +247,30 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
             "at": case.factor,
             "optimal_in": case.optimal,
         },
+    }
+
+
+def counted(case: Case, seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of a case: every seed, and how many reached what."""
+    return {
+        **described(case),
         "proved_optimal": {
             name: sum(s["optimality"].get(name, {}).get("optimal") == "yes" for s in seeds)
             for name in ("argmax", "mixed")
         },
-        "reached": sum(s["reached"] for s in seeds),
-        "of": case.seeds,
-        "mode_reached": sum(s["mode_reached"] for s in seeds),
-        "persistent": {name: sum(s["persistent"][name] for s in seeds) for name in counted},
+        **{name: sum(s[name] for s in seeds) for name in ("reached", "mode_reached", "best_sample_reached")},
+        "of": len(seeds),
+        "persistent": {f"x{factor}": sum(s["persistent"][f"x{factor}"] for s in seeds) for factor in FACTORS},
         "seeds": seeds,
     }
+
+
+def kept(case: Case, known: dict[str, Any]) -> list[dict[str, Any]]:
+    """The recorded seeds of a case, if they were recorded under this very description."""
+    asked = json.loads(json.dumps(described(case)))
+    if any(known.get(name) != value for name, value in asked.items()) or "best_sample_reached" not in known:
+        return []
+    return list(known["seeds"])
 
 
 def _optimality_lines(result: dict[str, Any], best: dict[str, Any]) -> list[str]:
@@ -255,7 +278,7 @@ def _optimality_lines(result: dict[str, Any], best: dict[str, Any]) -> list[str]
     found = best["optimality"]
     if not found:
         return []
-    count = len(result["seeds"])
+    count = result["of"]
     said = "; ".join(
         f"{name} {f['value']} at gap {f['gap']}, where no leader is worth more than {f['bound']}"
         for name, f in found.items()
@@ -292,14 +315,14 @@ def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
         "",
         "Value / gap by readout at the training horizon (16 response phases), and at 100 times it (8), for every seed:",
         "",
-        "| seed | deployed | empirical | last | argmax | x100 empirical | x100 last | x100 argmax | seconds |",
+        "| seed | deployed | empirical | last | argmax | x100 empirical | x100 last | x100 argmax | CPU seconds |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for seed in result["seeds"]:
         cells = [f"{seed['value'][r]:.4f} / {seed['gap'][r]:.4f}" for r in ("empirical", "last", "argmax")]
         far = seed["horizons"]["x100"]
         cells += [f"{far['value'][r]:.4f} / {far['gap'][r]:.4f}" for r in ("empirical", "last", "argmax")]
-        lines.append(f"| {seed['seed']} | {seed['deployed']} | {' | '.join(cells)} | {seed['wall_seconds']} |")
+        lines.append(f"| {seed['seed']} | {seed['deployed']} | {' | '.join(cells)} | {seed['cpu_seconds']} |")
     (home / f"{case.name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -345,21 +368,30 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="run one case (repeatable)")
     parser.add_argument("--seeds", type=int, help="fewer seeds than ten, 0 first; the record says how many")
     parser.add_argument("--boaster", action="store_true", help="only write the leader with the false claim")
+    parser.add_argument("--resume", action="store_true", help="keep recorded seeds and train the missing ones")
     chosen = parser.parse_args()
+    if chosen.zoo and chosen.resume:
+        parser.error("--zoo needs the leader files of every seed, and --resume has those of the new ones only")
     if chosen.boaster:
         ship_boaster()
         return
+    unknown = set(chosen.only or ()) - {case.name for case in CASES}
+    if unknown:
+        parser.error(f"no case {min(unknown)!r}; there are {', '.join(case.name for case in CASES)}")
     known = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else {}
     for case in CASES:
         if chosen.only and case.name not in chosen.only:
             continue
-        case = replace(case, seeds=min(case.seeds, chosen.seeds or case.seeds))
+        seeds = kept(case, known.get(case.name, {})) if chosen.resume else []
+        done = {seed["seed"] for seed in seeds}
         with tempfile.TemporaryDirectory() as folder:
-            known[case.name] = run_case(case, Path(folder))
+            for seed in sorted(set(range(min(case.seeds, chosen.seeds or case.seeds))) - done):
+                seeds = sorted([*seeds, run_seed(case, seed, Path(folder))], key=lambda s: int(s["seed"]))
+                known[case.name] = counted(case, seeds)
+                document = {"command": "python benchmarks/training.py --zoo", "runs": RUNS, "cases": known}
+                RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
             if chosen.zoo and case.zoo:
                 ship(case, known[case.name], Path(folder))
-        document = {"command": "python benchmarks/training.py --zoo", "runs": RUNS, "cases": known}
-        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -212,9 +212,10 @@ class _Run:
             self._sampled_round(uniforms[:, t], t)
 
     def _sampled_round(self, uniforms: Floats, t: int) -> None:
-        self.average += self._product()
+        now = self.learners.strategies()
+        self.average += self._product(now)
         types = self._types(uniforms[:, 0])
-        mixed = [self.learners.strategy_at(i, types[:, i]) for i in range(self.n)]
+        mixed = [strategy[self.every, types[:, i]] for i, strategy in enumerate(now)]
         actions = np.stack([_draw(m, uniforms[:, 1 + i]) for i, m in enumerate(mixed)], axis=1)
         asked = np.zeros_like(self.visited[RESPONSE])
         feedback = []
@@ -295,10 +296,10 @@ class _Run:
     def _types(self, uniforms: Floats) -> NDArray[np.int64]:
         return np.stack(np.unravel_index(self._type_cells(uniforms), self.type_shape), axis=1)
 
-    def _product(self) -> Floats:
+    def _product(self, strategies: list[Floats]) -> Floats:
         letters = "abcdefgh"[: self.n], "ijklmnop"[: self.n]
         terms = ",".join(f"z{t}{a}" for t, a in zip(*letters, strict=True))
-        return np.einsum(f"{terms}->z{letters[0]}{letters[1]}", *self.learners.strategies())
+        return np.einsum(f"{terms}->z{letters[0]}{letters[1]}", *strategies)
 
     def _known(self, phase: int) -> NDArray[np.bool_]:
         """Observations whose action is fixed already, shape (B, n_obs)."""

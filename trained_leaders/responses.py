@@ -20,6 +20,7 @@ from .settings import Setting
 
 Floats = NDArray[np.float64]
 READOUTS = ("empirical", "last", "argmax")
+PIECES = 60  # steps that stand for the updates between two horizons
 
 
 @dataclass(frozen=True)
@@ -192,16 +193,17 @@ def gaps(games: BatchGames, sigma: Floats) -> Floats:
     return worst
 
 
-def horizon_steps(updates: int, factors: Sequence[int], pieces: int = 60) -> list[tuple[float, int | None]]:
+def horizon_steps(updates: int, factors: Sequence[int], pieces: int = PIECES) -> list[tuple[float, int | None]]:
     """Step sizes of expected dynamics through the horizons updates x factors.
 
     The first horizon is run update by update; between later ones `pieces` larger steps stand for many updates, an
-    approximation that final figures never use. Returns (step, factor reached after it or None).
+    approximation that final figures never use. With one piece, so is the first. Returns (step, factor reached after it
+    or None).
     """
     steps: list[tuple[float, int | None]] = []
     done = 0.0
     for factor in sorted(factors):
-        count = max(1, int(updates * factor - done)) if not steps else pieces
+        count = pieces if steps or pieces == 1 else max(1, updates * factor)
         size = (updates * factor - done) / count
         steps += [(size, None)] * (count - 1) + [(size, factor)]
         done = updates * factor
@@ -230,7 +232,9 @@ def robust_scores(
     learners = Hedge(games.size, games.type_shape, games.action_shape, epsilon=epsilon, scale=scale)
     worst = np.full(games.size, np.inf)
     average, total = np.zeros(games.leader.shape), 0.0
-    for step, factor in horizon_steps(updates, factors):
+    # What a lone follower earns does not depend on others' play: one step is as good as many, unless play is averaged.
+    alone = games.n == 1 and readout != "empirical"
+    for step, factor in horizon_steps(updates, factors, 1 if alone else PIECES):
         now = learners.strategies()
         if readout == "empirical":
             average += step * joint(games, now)

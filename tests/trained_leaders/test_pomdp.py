@@ -312,6 +312,23 @@ def test_horizon_steps_reach_every_horizon() -> None:
     assert all(size == 1 for size, _ in steps[:25])
 
 
+@pytest.mark.parametrize("readout", ["argmax", "last", "empirical"])
+def test_one_step_is_as_good_as_many_for_a_lone_follower(readout: str) -> None:
+    """The closed form of theory T7: weights after E updates are (1 + epsilon) to E times the payoff."""
+    setting = get_setting("maintain")
+    rows = np.random.default_rng(0).dirichlet([1, 1, 1], size=(4, 1))
+    options = {"updates": 20, "epsilon": 0.1, "scale": setting.payoff_scale}
+    found = robust_scores(play_all_cells(setting, rows), readout=readout, factors=(1,), settled=False, **options)
+    lead, follow = (np.array(t, dtype=float) for t in (setting.leader_table, setting.follower_table))
+    for row, score in zip(rows[:, 0], found, strict=True):
+        earned = row @ follow / setting.payoff_scale
+        weights = [(1 + 0.1) ** (k * earned) for k in range(21)]
+        mixes = [w / w.sum() for w in weights]
+        mixed = {"argmax": np.eye(3)[earned.argmax()], "last": mixes[-1], "empirical": np.mean(mixes[:-1], axis=0)}
+        gap = (row @ follow).max() - row @ follow @ mixed[readout]
+        assert score == pytest.approx(row @ lead @ mixed[readout] - gap)
+
+
 def test_robust_scores_find_what_holds_in_the_long_run() -> None:
     """Maintain at its knife-edge relies on a tie; just inside it does not."""
     setting = get_setting("maintain")
