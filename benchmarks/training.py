@@ -69,11 +69,13 @@ CASES = (
     Case("conitzer", "conitzer", 2, 0.05, zoo=True, about="Commits to row 0, worth 2, the best row."),
     Case("two-by-two", "two-by-two", 1, 0.05, zoo=True, about="Commits to the row worth 1; no mixture is worth more."),
     Case(
-        "maintain-mixture", "maintain", 27, 0.05, leader_action="mixture", zoo=True,
+        "maintain-mixture", "maintain", 0.99 * 27.5, 0.05, leader_action="mixture", zoo=True,
         about="A mixture just inside the knife-edge (1/4, 3/4, 0), so that followers settle on column 0 without a tie.",
     ),
+    Case("escape-mixture", "escape", 0.99 * 30, 0.05, leader_action="mixture"),
+    Case("two-by-two-mixture", "two-by-two", 0.99 * 1, 0.05, leader_action="mixture"),
     Case(
-        "conitzer-mixture", "conitzer", 2.45, 0.05, leader_action="mixture", zoo=True,
+        "conitzer-mixture", "conitzer", 0.99 * 2.5, 0.05, leader_action="mixture", zoo=True,
         about="A mixture just inside the knife-edge (1/2, 1/2).",
     ),
     Case(
@@ -92,16 +94,28 @@ CASES = (
         about="Trained on the plain return of 100-update episodes, argmax readout: a loss of 0 by that readout only. "
         "Followers who learn on, or who stay undecided, lose welfare: an audit at longer horizons must show it.",
     ),
-    Case("mspm-pi-unrolled", "mspm-pi", 0, 0.005, mode="unrolled"),
-    Case("mspm-grid-3-unrolled", "mspm-grid-3", 0, 0.005, mode="unrolled"),
+    # Every other mode where it applies; for message mechanisms of more than three values "structured" is the search.
     *(
-        Case(f"{name}-{mode}", name, target, 0.05, mode=mode)
-        for mode in ("enumerate", "unrolled")
-        for name, target in (
-            ("escape", 30), ("maintain", 20), ("conitzer", 2), ("two-by-two", 1), ("simple-allocation-3", 1),
+        Case(f"{name}-{mode}", name, target, gap, mode=mode)
+        for name, target, gap, modes in (
+            ("escape", 30, 0.05, ("enumerate", "unrolled", "search")),
+            ("maintain", 20, 0.05, ("enumerate", "unrolled", "search")),
+            ("conitzer", 2, 0.05, ("enumerate", "unrolled", "search")),
+            ("two-by-two", 1, 0.05, ("enumerate", "unrolled", "search")),
+            ("simple-allocation-1", 1 / 3, 0.05, ("enumerate", "unrolled", "search")),
+            ("simple-allocation-2", 2 / 3, 0.05, ("enumerate", "unrolled", "search")),
+            ("simple-allocation-3", 1, 0.05, ("enumerate", "unrolled", "search")),
+            ("matrix-design", 10 / 6, 0.05, ("unrolled", "search")),
+            ("mspm-pi", 0, 0.005, ("unrolled", "structured")),
+            ("mspm-correlated-pi", 0, 0.005, ("unrolled", "search", "structured")),
+            ("mspm-grid-3", 0, 0.005, ("unrolled", "search")),
         )
+        for mode in modes
     ),
-    Case("matrix-design-unrolled", "matrix-design", 10 / 6, 0.05, mode="unrolled"),
+    *(
+        Case(f"{name}-mixture-unrolled", name, 0.99 * target, 0.05, leader_action="mixture", mode="unrolled")
+        for name, target in (("escape", 30), ("maintain", 27.5), ("conitzer", 2.5), ("two-by-two", 1))
+    ),
     *(
         Case(
             f"{name}-paper", name, 0, 0.005, mode="mappo",

@@ -225,7 +225,7 @@ def default_hyper(
     if mode == "structured":
         hyper = replace(hyper, iterations=20, batch=96, restarts=1, phases="mean", slack=0.001)
     if mode == "unrolled":
-        hyper = replace(hyper, iterations=60, batch=32, restarts=2, lr=0.1)
+        hyper = replace(hyper, iterations=60, batch=32, restarts=6, lr=0.1)
     if mode == "enumerate":
         return _to_the_end(hyper)
     if mode in ("basic", "episode"):
