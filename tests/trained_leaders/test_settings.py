@@ -26,7 +26,8 @@ def three_buyers() -> SequentialPrices:
 
 
 def all_settings() -> list[Setting]:
-    return [*(get_setting(name) for name in list_settings()), get_setting("mspm-pi", {"tie": "buy"}), three_buyers()]
+    others = [get_setting("mspm-pi", {"tie": "buy"}), three_buyers(), get_setting("mspm-grid-7")]
+    return [*(get_setting(name) for name in list_settings()), *others, get_setting("simple-allocation-4", {"types": 5})]
 
 
 def random_tables(setting: Setting, count: int, seed: int = 0) -> np.ndarray:
@@ -276,11 +277,32 @@ def test_default_prices_avoid_values() -> None:
         ("matrix-design", {"bonus": "1"}, "no parameter 'bonus'; it has bonuses"),
         ("matrix-design", {"bonuses": ""}, "bonuses must be numbers"),
         ("mspm-pi", {"prices": "2"}, r"prices must lie in \[0, 1\]"),
+        ("mspm-grid-1", {}, "mspm-grid-1: a grid must have 2..32 values"),
+        ("mspm-grid-33", {}, "a grid must have 2..32 values"),
+        ("mspm-grid-03", {}, "unknown setting 'mspm-grid-03'; the nearest is 'mspm-grid-3'"),
+        ("mspm-grid-²", {}, "unknown setting"),
+        ("simple-allocation-17", {}, "messages must be 1..16, got 17"),
+        ("simple-allocation-2", {"types": "0"}, "types must be 1..16, got 0"),
+        ("simple-allocation-2", {"type": "2"}, "no parameter 'type'; it has types"),
     ],
 )
 def test_bad_settings_are_refused(name: str, parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         get_setting(name, parameters)
+
+
+@pytest.mark.parametrize(("messages", "types"), [(1, 1), (1, 3), (2, 3), (2, 4), (4, 2)])
+def test_simple_allocation_references_by_brute_force(messages: int, types: int) -> None:
+    """Every leader, every way its followers can answer; without messages, every constant leader."""
+    setting = get_setting(f"simple-allocation-{messages}", {"types": str(types)})
+    assert get_setting(setting.name, setting.parameters) == setting
+    worth = {
+        table: sum(any(item == own for item in table) for own in range(types)) / types
+        for table in product(range(types), repeat=messages)
+    }
+    known = {r.name: r.value for r in setting.references()}
+    assert float(known["optimum"]) == pytest.approx(max(worth.values()))
+    assert float(known["message-free"]) == pytest.approx(max(w for t, w in worth.items() if len(set(t)) == 1))
 
 
 def test_parameters_from_the_command_line_are_text_and_survive_a_round_trip() -> None:

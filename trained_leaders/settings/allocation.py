@@ -19,21 +19,25 @@ from ...verify.game import BayesianGame, Player
 from .setting import Followers, Outcome, Reference, check_tables, exact_rows
 
 ITEMS = 3
+LARGEST = 16
 
 
 @dataclass(frozen=True)
 class SimpleAllocation:
-    """Three equally likely types, three items, M messages; both get 1 if item = type, else 0.
+    """Equally likely types, an item for each, M messages; both get 1 if item = type, else 0.
 
     Args:
-        messages: M, at least 1.
+        messages: M, from 1 to 16.
+        types: how many types there are, 3 in the paper, from 1 to 16.
     """
 
     messages: int
+    types: int = ITEMS
 
     def __post_init__(self) -> None:
-        if not 1 <= self.messages <= 16:
-            raise SettingError(f"{self.name}: messages must be 1..16, got {self.messages}")
+        for field, number in (("messages", self.messages), ("types", self.types)):
+            if not 1 <= number <= LARGEST:
+                raise SettingError(f"{self.name}: {field} must be 1..{LARGEST}, got {number}")
 
     @property
     def name(self) -> str:
@@ -41,7 +45,7 @@ class SimpleAllocation:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {}
+        return {} if self.types == ITEMS else {"types": self.types}
 
     @property
     def followers(self) -> Followers:
@@ -53,12 +57,12 @@ class SimpleAllocation:
 
     @cached_property
     def players(self) -> tuple[Player, ...]:
-        types = tuple(f"wants item {k}" for k in range(ITEMS))
+        types = tuple(f"wants item {k}" for k in range(self.types))
         return (Player("follower", types, tuple(f"message {m}" for m in range(self.messages))),)
 
     @cached_property
     def prior(self) -> NDArray[np.object_]:
-        return np.array([Fraction(1, ITEMS)] * ITEMS, dtype=object)
+        return np.array([Fraction(1, self.types)] * self.types, dtype=object)
 
     @cached_property
     def observations(self) -> tuple[str, ...]:
@@ -66,11 +70,11 @@ class SimpleAllocation:
 
     @property
     def actions(self) -> tuple[str, ...]:
-        return tuple(f"item {k}" for k in range(ITEMS))
+        return tuple(f"item {k}" for k in range(self.types))
 
     @cached_property
     def legal(self) -> NDArray[np.bool_]:
-        return np.ones((self.messages, ITEMS), dtype=bool)
+        return np.ones((self.messages, self.types), dtype=bool)
 
     @property
     def payoff_scale(self) -> float:
@@ -87,7 +91,7 @@ class SimpleAllocation:
     def tabulate(self, rows: Sequence[Sequence[Any]]) -> BayesianGame:
         """u(type, message) = probability that this message earns this type's item, exact."""
         exact = exact_rows(self, rows)
-        cells = [[str(row[own]) for row in exact] for own in range(ITEMS)]
+        cells = [[str(row[own]) for row in exact] for own in range(self.types)]
         return BayesianGame(
             prior=[str(p) for p in self.prior],
             payoffs=[cells],
@@ -98,9 +102,10 @@ class SimpleAllocation:
 
     def references(self) -> list[Reference]:
         """Theory T9 in closed form."""
-        best = Fraction(min(self.messages, ITEMS), ITEMS)
+        told = min(self.messages, self.types)
+        free = Fraction(1, self.types)
         return [
-            Reference("optimum", best, f"a different item for each of {min(self.messages, ITEMS)} message(s)"),
-            Reference("message-free", Fraction(1, ITEMS), "the best leader who ignores the message", kind="baseline"),
+            Reference("optimum", told * free, f"a different item for each of {told} message(s)"),
+            Reference("message-free", free, "the best leader who ignores the message", kind="baseline"),
             Reference("first-best", Fraction(1), "a planner who sees the type", kind="bound"),
         ]

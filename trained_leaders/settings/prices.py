@@ -366,7 +366,13 @@ def uniform_grid(size: int) -> SequentialPrices:
 
     The more types, the smaller the advantage of the own message can be and the longer sampled followers need to see
     it, so response phases are longer for finer grids.
+
+    Raises:
+        SettingError: fewer than 2 points, or more than 32.
     """
+    if not 2 <= size <= 32:
+        raise SettingError(f"mspm-grid-{size}: a grid must have 2..32 values")
     own = tuple(Fraction(k, size - 1) for k in range(size))
     prior = ((Fraction(1, size * size),) * size,) * size
-    return SequentialPrices(f"mspm-grid-{size}", (own, own), prior, updates={5: 2000, 6: 4000}.get(size, 500))
+    updates = 500 if size < 5 else 2000 if size == 5 else 4000
+    return SequentialPrices(f"mspm-grid-{size}", (own, own), prior, updates=updates)

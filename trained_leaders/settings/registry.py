@@ -44,6 +44,16 @@ def _prices(name: str, make: Callable[[], SequentialPrices], parameters: Mapping
     return replace(make(), **changes)
 
 
+def _grid(size: int, parameters: Mapping[str, Any]) -> Setting:
+    return _prices(f"mspm-grid-{size}", partial(uniform_grid, size), parameters)
+
+
+def _allocation(messages: int, parameters: Mapping[str, Any]) -> Setting:
+    name = f"simple-allocation-{messages}"
+    reject_unknown(name, parameters, ("types",))
+    return SimpleAllocation(messages, **{key: _whole(name, key, given) for key, given in parameters.items()})
+
+
 def _design(name: str, parameters: Mapping[str, Any]) -> Setting:
     reject_unknown(name, parameters, ("bonuses",))
     return MatrixDesign(_numbers(name, "bonuses", parameters["bonuses"])) if parameters else MatrixDesign()
@@ -87,13 +97,27 @@ def _registry() -> dict[str, Callable[[Mapping[str, Any]], Setting]]:
         makers[name] = partial(_plain, name, partial(_same, game))
     makers["matrix-design"] = partial(_design, "matrix-design")
     for messages in (1, 2, 3):
-        name = f"simple-allocation-{messages}"
-        makers[name] = partial(_plain, name, partial(SimpleAllocation, messages))
+        makers[f"simple-allocation-{messages}"] = partial(_allocation, messages)
     makers["mspm-pi"] = partial(_prices, "mspm-pi", example_buyers)
     makers["mspm-correlated-pi"] = partial(_prices, "mspm-correlated-pi", correlated_buyers)
     for size in (3, 4, 5, 6):
-        makers[f"mspm-grid-{size}"] = partial(_prices, f"mspm-grid-{size}", partial(uniform_grid, size))
+        makers[f"mspm-grid-{size}"] = partial(_grid, size)
     return makers
+
+
+# Names that end in a number: any other number is a setting too.
+FAMILIES: dict[str, Callable[[int, Mapping[str, Any]], Setting]] = {
+    "simple-allocation-": _allocation,
+    "mspm-grid-": _grid,
+}
+
+
+def _of_family(name: str) -> Callable[[Mapping[str, Any]], Setting] | None:
+    for stem, make in FAMILIES.items():
+        number = str(name).removeprefix(stem)
+        if number != name and number.isascii() and number.isdigit() and len(number) < 4 and number[0] != "0":
+            return partial(make, int(number))
+    return None
 
 
 def _dynamic() -> dict[str, Callable[[Mapping[str, Any]], DynamicSetting]]:
@@ -118,7 +142,8 @@ def get_setting(name: str, parameters: Mapping[str, Any] | None = None, *, allow
     """The one-shot setting of that name.
 
     Args:
-        name: one of `list_settings()`, or ``package.module:Attribute``.
+        name: one of `list_settings()`, ``simple-allocation-M`` or ``mspm-grid-T`` for other numbers of messages and
+            values, or ``package.module:Attribute``.
         parameters: values by name, as in the leader file or from `--set-param name=value` (text is
             understood).
         allow_import: the one setting that may be imported, if `name` is it: what the user typed, not what a file says.
@@ -150,8 +175,9 @@ def get_world(
     given = dict(parameters or {})
     if name in dynamic:
         return dynamic[name](given)
-    if name in registry:
-        return registry[name](given)
+    make = registry.get(name) or _of_family(name)
+    if make is not None:
+        return make(given)
     if is_import_name(name):
         if allow_import == name:
             return import_setting(name, given)
