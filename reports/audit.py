@@ -182,7 +182,7 @@ def audit_leader(
         name, path = name or leader_name(path), leader_path(path)
     with start_inspection(path, allow_import=allow_import) as inspection:
         # The child reads and tabulates while this process loads its libraries.
-        from . import learners, questions, robustness
+        from . import coalitions, learners, questions, robustness
         from . import seeds as many_runs
         from .first_screen import four_answers
         from .tree import price_tree
@@ -199,6 +199,7 @@ def audit_leader(
     readings = replays.readings
     say("proving ranges")
     ranges = questions.prove_ranges(file, readings, say)
+    pacts = coalitions.prove_pacts(file, readings, say)
     say("weighing the answers")
     curves = replays.regret_curves(DELTA)
     statements += questions.ask_gaps(file, replays)
@@ -207,6 +208,7 @@ def audit_leader(
     statements += questions.ask_agreement(file, readings)
     statements += questions.ask_regret(file, replays, curves, DELTA)
     statements += questions.ask_ranges(file, ranges, readings)
+    statements += coalitions.ask_pacts(file, pacts, readings)
     statements += questions.ask_references(file, readings)
     say("many fresh runs, for intervals")
     fresh = many_runs.fresh_runs(file, replays.learner)
@@ -222,6 +224,7 @@ def audit_leader(
     statements += robustness.ask_payments(file, readings, replays)
     statements += questions.ask_claims(file)
     certificates = questions.certify_plays(file, replays) | questions.range_certificates(ranges)
+    certificates |= coalitions.pact_certificates(pacts)
     verdict = combine(statements)
     headline = questions.headline(file, readings, ranges)
     headline["answers"] = four_answers(statements, headline, file.threshold, file.followers.updates, file.seeds)

@@ -213,12 +213,12 @@ def certify_plays(subject: Subject, replays: Replays) -> dict[str, dict[str, Any
     for readout in READOUTS:
         reading = replays.readings[1, readout]
         play = replays.snapshots(reading.rounds, readout, reading.worst_seed).play
-        out[f"gap-{readout}.cert.json"] = _proved(gap_certificate(subject.game, play))
-        out[f"value-{readout}.cert.json"] = _proved(attained_certificate(subject.game, play))
+        out[f"gap-{readout}.cert.json"] = proved(gap_certificate(subject.game, play))
+        out[f"value-{readout}.cert.json"] = proved(attained_certificate(subject.game, play))
     return out
 
 
-def _proved(certificate: Certificate) -> dict[str, Any]:
+def proved(certificate: Certificate) -> dict[str, Any]:
     """The document, once the kernel has accepted it."""
     answer = certificate.recheck()
     if not answer.accepted:
@@ -508,7 +508,7 @@ def _certificates(point: RangePoint) -> list[tuple[str, Certificate]]:
 
 def range_certificates(ranges: list[RangePoint]) -> dict[str, dict[str, Any]]:
     """Every certificate behind a range that was asked or drawn."""
-    return {name: _proved(certificate) for point in ranges for name, certificate in _certificates(point)}
+    return {name: proved(certificate) for point in ranges for name, certificate in _certificates(point)}
 
 
 # ------------------------------------------------------------------------------------ references and claims

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..numerals import show, show_exact
 from .dynamic import WORDS, allowed, is_dynamic, scenarios
 from .pictures import READOUT_NAMES, horizon_picture, learner_picture, range_picture, regret_picture
-from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, span, summary
+from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, pacts, span, summary
 
 Document = Mapping[str, Any]
 
@@ -21,7 +21,7 @@ GROUPS = (
     ("The file and the mechanism", ("file.", "commitment", "tabulation")),
     ("Do the followers settle?", ("learners", "gap.", "horizon.", "regret.", "seeds.gap")),
     ("What is the leader worth?", ("value.", "baseline", "reference.", "seeds.value")),
-    ("What else could happen?", ("range.",)),
+    ("What else could happen?", ("range.", "coalition.")),
     ("How fine is the balance?", ("tolerance.", "ties", "knife-edge", "sensitivity.", "payments")),
     ("What its trainer claims", ("claim.",)),
 )
@@ -65,6 +65,7 @@ def audit_html(document: Document) -> str:
             rules=[] if dynamic else learner_rows(document),
             contents=[entry for entry in _CONTENTS if entry[0] != "good-to-know" or asides(document)],
             ranges=[s for s in statements if s["id"].startswith("range.")],
+            pacts=pacts(document),
             meaning=MEANING,
             readouts=READOUT_NAMES,
             sets=SET_NAMES,

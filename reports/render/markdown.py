@@ -8,7 +8,7 @@ from typing import Any
 
 from ..numerals import show, show_exact
 from .dynamic import is_dynamic, lead_rows, sections
-from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, span, summary
+from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, pacts, span, summary
 
 Document = Mapping[str, Any]
 _TABLED = ("empirical", "last", "argmax")
@@ -144,6 +144,8 @@ def _findings(document: Document) -> list[str]:
             if s["id"].startswith("range.")
         ],
     )
+    for s in pacts(document):
+        lines += [f"*{s['verdict']}*: {_plain(s['text'])}", ""]
     lines += ["## How fine is the balance", ""]
     lines += _table(
         ["type", "best", "second best", "type loses", "leader then"],

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..numerals import show
 from .dynamic import figures_table, horizon_table, is_dynamic
-from .text import MEANING, WIDTH, asides, learner_rows, span, summary
+from .text import MEANING, WIDTH, asides, learner_rows, pacts, span, summary
 
 Document = Mapping[str, Any]
 _COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -40,6 +40,10 @@ def audit_text(document: Document) -> str:
         *rivals,
         _required(document),
     ]
+    together = [statement for statement in pacts(document) if statement["verdict"] == "holds"]
+    if together:  # others are among the notes
+        parts += [Text(""), Text("Followers who act together", "bold")]
+        parts += [_aside(statement) for statement in together]
     notes = asides(document)
     if notes:
         parts += [Text(""), Text("Not required, good to know", "bold")]

@@ -64,6 +64,11 @@ def asides(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [s for s in document["statements"] if s["role"] == "information" and s["verdict"] != "holds"]
 
 
+def pacts(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What followers who act together could do, one statement a coalition; none with one follower."""
+    return [s for s in document["statements"] if s["id"].startswith("coalition.")]
+
+
 def learner_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a learning rule, at the longest horizon that all rules were asked for: its entries by readout, and the
     verdict on its regret."""
