@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ..verify.certificate import Certificate
 from ..verify.errors import UnreadableError, UsageError
 from ..verify.formats import dump_json
 from ..verify.formats.atomic import write_atomic
@@ -126,7 +127,7 @@ def write_audit(audit: Audit, folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise UnreadableError(f"cannot be replaced: {error.strerror or error}", path=folder) from None
     for name, certificate in audit.certificates.items():
-        write_atomic(certificates / name, json.dumps(certificate, indent=1) + "\n")
+        Certificate(certificate).write(certificates / name)
     write_atomic(folder / "report.html", audit_html(document))
     write_atomic(folder / "report.md", audit_markdown(document))
     write_atomic(folder / "report.junit.xml", junit_xml([document]))

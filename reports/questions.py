@@ -18,7 +18,7 @@ import numpy as np
 from ..solvers.bounds import EquilibriumRange, equilibrium_range
 from ..solvers.commitment import optimal_mixed_commitment, optimal_pure_commitment
 from ..trained_leaders.settings.matrix import MatrixGame
-from ..verify.certificate import Certificate, attained_certificate, gap_certificate
+from ..verify.certificate import Certificate, mixture_certificates
 from ..verify.plain import number_text
 from ..verify.regret import assess
 from ..verify.verdict import Statement, Verdict
@@ -212,9 +212,11 @@ def certify_plays(subject: Subject, replays: Replays) -> dict[str, dict[str, Any
     out = {}
     for readout in READOUTS:
         reading = replays.readings[1, readout]
-        play = replays.snapshots(reading.rounds, readout, reading.worst_seed).play
-        out[f"gap-{readout}.cert.json"] = proved(gap_certificate(subject.game, play))
-        out[f"value-{readout}.cert.json"] = proved(attained_certificate(subject.game, play))
+        worst = reading.worst_seed
+        play = replays.snapshots(reading.rounds, readout, worst).play
+        measured = {"gap": reading.gaps[worst], "value": reading.values[worst]}
+        gap, value = mixture_certificates(subject.game, play, **measured)
+        out[f"gap-{readout}.cert.json"], out[f"value-{readout}.cert.json"] = proved(gap), proved(value)
     return out
 
 
@@ -231,7 +233,7 @@ def ask_gaps(subject: Subject, replays: Replays) -> list[Statement]:
     out = []
     for readout in READOUTS:
         reading = replays.readings[1, readout]
-        report = assess(subject.game, replays.snapshots(reading.rounds, readout, reading.worst_seed).play)
+        report = assess(subject.game, replays.exactly(reading.rounds, readout, reading.worst_seed))
         limit = show(subject.threshold, direction="down")
         out.append(
             state(

@@ -150,13 +150,13 @@ def averaged(units: Sequence[NDArray[np.int64]]) -> PlainPlay:
 
     For one or two players the conditional sigma is summed here: in three 14-bit digits, whose products summed over
     less than 2^24 snapshots stay below 2^53, so that matrix products of doubles are exact. With more players the
-    kernel multiplies the snapshots out itself.
+    kernel multiplies the snapshots out itself, and a single snapshot stays the profile that it is.
     """
     rounds = len(units[0])
-    if len(units) == 1:
+    if len(units) == 1 and rounds > 1:
         total = units[0].astype(object).sum(axis=0)
         return PlainPlay("conditional", sigma=Tensor(total.shape, total.ravel().tolist(), rounds * GRID))
-    if len(units) == 2 and rounds < 1 << 24:
+    if len(units) == 2 and 1 < rounds < 1 << 24:
         digits = [[(x.reshape(rounds, -1) >> shift & 0x3FFF).astype(float) for shift in (0, 14, 28)] for x in units]
         total = np.zeros((units[0][0].size, units[1][0].size), dtype=object)
         for k, one in enumerate(digits[0]):
@@ -219,6 +219,10 @@ class Replays:
     def snapshots(self, rounds: int, readout: str, seed: int) -> Snapshots:
         """What the followers play: the time average of the first rounds, or the strategies after them."""
         return Snapshots.of(self._strategies_read(rounds, readout, seed))
+
+    def exactly(self, rounds: int, readout: str, seed: int) -> PlainPlay:
+        """The same for the kernel."""
+        return averaged([on_grid(rows) for rows in self._strategies_read(rounds, readout, seed)])
 
     def _strategies_read(self, rounds: int, readout: str, seed: int) -> list[FloatArray]:
         """Snapshots (S, |T_i|, |A_i|) for each player."""

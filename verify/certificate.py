@@ -32,7 +32,7 @@ from .kernel import (
     smallest_set,
 )
 from .plain import Tensor, number_text, parse_game
-from .play import Play, exact
+from .play import MixturePlay, Play, exact
 
 MULTIPLIER_GRID = 1 << 30
 INLINE_CELLS = 100_000
@@ -67,7 +67,19 @@ class Certificate:
 
     def write(self, path: str | Path) -> None:
         """Writes the document, atomically."""
-        write_atomic(path, json.dumps(self.document, indent=1) + "\n")
+        write_atomic(path, self.text())
+
+    def text(self) -> str:
+        """The document as JSON: a line for each field of the claim and of the evidence, however long its value."""
+        document = {name: json.dumps(value) for name, value in self.document.items()}
+        for name in ("claim", "evidence"):
+            document[name] = _braces({key: json.dumps(value) for key, value in self.document[name].items()}, "\n  ")
+        return _braces(document, "\n ") + "\n"
+
+
+def _braces(fields: dict[str, str], line: str) -> str:
+    """An object of fields that are JSON already, each on a line of its own."""
+    return "{" + ",".join(f"{line}{json.dumps(name)}: {value}" for name, value in fields.items()) + line[:-1] + "}"
 
 
 def round_multipliers(
@@ -198,6 +210,21 @@ def attained_certificate(
     evidence = {**extra, "play": play.to_document()}
     value = exact_value(game.plain, plain, w)
     return Certificate(_document(game, "attained", which, name, max(epsilon, gap), value, evidence))
+
+
+def mixture_certificates(
+    game: BayesianGame, play: MixturePlay, *, gap: Fraction, value: Fraction
+) -> tuple[Certificate, Certificate]:
+    """The gap of a mixture and what it is worth to the leader, as its caller measured them; nothing is computed here.
+
+    For plays of thousands of snapshots that were measured exactly in another way. Figures that are not exactly the
+    play's make certificates that the kernel refuses.
+    """
+    evidence = {"play": play.to_document()}
+    return (
+        Certificate(_document(game, "gap", "sf", "leader", gap, gap, evidence)),
+        Certificate(_document(game, "attained", "sf", "leader", gap, value, evidence)),
+    )
 
 
 def gap_certificate(game: BayesianGame, play: Play) -> Certificate:

@@ -45,6 +45,7 @@ FREE = -1
 
 Multipliers = Sequence[tuple[int, int, int, Fraction]]
 Cells = dict[tuple[int, ...], list[tuple[tuple[int, ...], int]]]
+Conditional = tuple[Cells, int, dict[tuple[int, ...], int], int]
 
 
 # ------------------------------------------------------------------------------- the game, ready for arithmetic
@@ -108,7 +109,7 @@ def objective_tensor(game: PlainGame, objective: str, custom: object = None) -> 
 # ------------------------------------------------------------------------------- plays
 
 
-def conditional_cells(game: PlainGame, play: PlainPlay) -> tuple[Cells, int, dict[tuple[int, ...], int], int]:
+def conditional_cells(game: PlainGame, play: PlainPlay) -> Conditional:
     """What a play does at each joint type, exactly, and how often each joint type occurs.
 
     Returns:
@@ -142,36 +143,38 @@ def conditional_cells(game: PlainGame, play: PlainPlay) -> tuple[Cells, int, dic
             cells[types] = [(a, mass) for a, mass in found if mass]
         return cells, play.sigma.denominator, weights, weight_denominator
     scale = math.lcm(*(weight.denominator for weight in play.weights))
-    shares = [weight.numerator * (scale // weight.denominator) for weight in play.weights]
+    shares = [(k, weight.numerator * (scale // weight.denominator)) for k, weight in enumerate(play.weights) if weight]
+    # who[i][t][k]: what type t of player i plays in snapshot k, as (action, numerator) without zeros
+    who: list[list[list[list[tuple[int, int]]]]] = []
+    for i, count in enumerate(game.action_shape):
+        if play.kind == "plan":
+            who.append([[[(profile[i][t], 1)] for profile in play.profiles] for t in range(game.type_shape[i])])
+            continue
+        numerators, step = play.strategies[i].numerators, game.type_shape[i] * count
+        starts = [range(t * count, len(numerators), step) for t in range(game.type_shape[i])]
+        who.append([[[(a, x) for a, x in enumerate(numerators[k : k + count]) if x] for k in own] for own in starts])
+        scale *= play.strategies[i].denominator
+    places = list(product(*map(range, game.action_shape)))
     for types in weights:
-        total: dict[tuple[int, ...], int] = {}
-        for k, share in enumerate(shares):
-            if not share:
-                continue
-            if play.kind == "plan":
-                chosen = tuple(play.profiles[k][i][t] for i, t in enumerate(types))
-                total[chosen] = total.get(chosen, 0) + share
-                continue
-            rows = []
-            for i, t in enumerate(types):
-                strategy, count = play.strategies[i], game.action_shape[i]
-                start = (k * game.type_shape[i] + t) * count
-                rows.append([(a, x) for a, x in enumerate(strategy.numerators[start : start + count]) if x])
-            for combination in product(*rows):
-                mass = share
-                for _, x in combination:
-                    mass *= x
-                joint = tuple(a for a, _ in combination)
-                total[joint] = total.get(joint, 0) + mass
-        cells[types] = sorted(total.items())
-    if play.kind == "mixture":
-        scale *= math.prod(strategy.denominator for strategy in play.strategies)
+        total: dict[int, int] = {}
+        chosen = [who[i][t] for i, t in enumerate(types)]
+        for k, share in shares:
+            joint = [(0, share)]  # (place of the joint action of the players so far, mass)
+            for rows, count in zip(chosen, game.action_shape, strict=True):
+                joint = [(at * count + a, mass * x) for at, mass in joint for a, x in rows[k]]
+            for at, mass in joint:
+                total[at] = total.get(at, 0) + mass
+        cells[types] = [(places[at], total[at]) for at in sorted(total)]
     return cells, scale, weights, weight_denominator
 
 
 def exact_value(game: PlainGame, play: PlainPlay, objective: Tensor) -> Fraction:
     """The play's expected objective W(sigma) = sum_types p(types) sum_a sigma(a|types) w(types, a)."""
-    cells, scale, weights, total = conditional_cells(game, play)
+    return _value(game, conditional_cells(game, play), objective)
+
+
+def _value(game: PlainGame, conditional: Conditional, objective: Tensor) -> Fraction:
+    cells, scale, weights, total = conditional
     value = 0
     for types, row in cells.items():
         if weights[types]:
@@ -186,7 +189,11 @@ def exact_regrets(game: PlainGame, play: PlainPlay) -> list[list[list[Fraction |
 
     For a log the prior is the log's own frequencies.
     """
-    cells, scale, weights, _ = conditional_cells(game, play)
+    return _regrets(game, conditional_cells(game, play))
+
+
+def _regrets(game: PlainGame, conditional: Conditional) -> list[list[list[Fraction | None]]]:
+    cells, scale, weights, _ = conditional
     out: list[list[list[Fraction | None]]] = []
     for i in range(game.n):
         payoff, count = game.payoffs[i], game.action_shape[i]
@@ -226,8 +233,12 @@ def exact_regrets(game: PlainGame, play: PlainPlay) -> list[list[list[Fraction |
 
 def exact_gap(game: PlainGame, play: PlainPlay) -> tuple[Fraction, tuple[int, int, int] | None]:
     """The gap of theory T3 and its witness (player, type, deviation); the witness is None when nobody gains."""
+    return _largest(exact_regrets(game, play))
+
+
+def _largest(regrets: list[list[list[Fraction | None]]]) -> tuple[Fraction, tuple[int, int, int] | None]:
     best, witness = Fraction(0), None
-    for i, rows in enumerate(exact_regrets(game, play)):
+    for i, rows in enumerate(regrets):
         for t, row in enumerate(rows):
             for a, regret in enumerate(row):
                 if regret is not None and regret > best:
@@ -676,10 +687,11 @@ def _check_play(game: PlainGame, claim: Claim, objective: Tensor, evidence: dict
         raise CertificateError("a log certifies no play; give the play itself", field="evidence.play")
     if SETS.index(smallest_set(game, play)) > SETS.index(claim.equilibrium_set):
         return f"the play is not shown to belong to the {SET_NAMES[claim.equilibrium_set]}"
-    gap, _ = exact_gap(game, play)
+    conditional = conditional_cells(game, play)
+    gap, _ = _largest(_regrets(game, conditional))
     if claim.kind == "gap":
         return None if gap == claim.value else f"the gap is {_decimal(gap)}, not {_decimal(claim.value)}"
-    value = exact_value(game, play, objective)
+    value = _value(game, conditional, objective)
     if value != claim.value:
         return f"the play is worth {_decimal(value)}, not {_decimal(claim.value)}"
     return (

@@ -666,11 +666,22 @@ def exact_row(values: Sequence[object], where: str) -> tuple[list[Fraction], Fra
     Rationals must sum to exactly 1. With a float among them the sum may be off by 1e-9; the row is then normalised
     and put on the 2^-40 grid by largest remainder (ties to the lowest index), so zeros stay zero.
     """
-    row = [parse_number(value, f"{where}[{k}]") for k, value in enumerate(values)]
-    for k, value in enumerate(row):
-        if value.numerator < 0:
-            raise PlayError(f"expected a probability, got the negative {float(value):g}", field=f"{where}[{k}]")
-    parts, one = _whole(row)
+    parts, one, change = _exact_parts(values, where)
+    return [Fraction(part, one) for part in parts], change
+
+
+def _exact_parts(values: Sequence[object], where: str) -> tuple[list[int], int, Fraction]:
+    """`exact_row` as whole numbers over one denominator: (numerators, denominator, largest change)."""
+    if all(type(value) is float and 0 <= value < math.inf for value in values):
+        ratios = [value.as_integer_ratio() for value in values]  # type: ignore[attr-defined]
+        one = max((denominator for _, denominator in ratios), default=1)  # all of them are powers of two
+        parts = [numerator * (one // denominator) for numerator, denominator in ratios]
+    else:
+        row = [parse_number(value, f"{where}[{k}]") for k, value in enumerate(values)]
+        for k, entry in enumerate(row):
+            if entry.numerator < 0:
+                raise PlayError(f"expected a probability, got the negative {float(entry):g}", field=f"{where}[{k}]")
+        parts, one = _whole(row)
     total = sum(parts)
     if not any(isinstance(value, float) for value in values):
         if total != one:
@@ -678,12 +689,12 @@ def exact_row(values: Sequence[object], where: str) -> tuple[list[Fraction], Fra
                 f"expected probabilities that sum to 1, got the sum {number_text(Fraction(total, one))}",
                 field=where,
             )
-        return row, Fraction(0)
-    if abs(Fraction(total, one) - 1) > SUM_TOLERANCE:
+        return parts, one, Fraction(0)
+    if abs(total - one) * SUM_TOLERANCE.denominator > SUM_TOLERANCE.numerator * one:
         raise PlayError(f"expected probabilities that sum to 1, got the sum {total / one:.12g}", field=where)
     units = _largest_remainder(parts, GRID)
     change = max(abs(unit * one - part * GRID) for unit, part in zip(units, parts, strict=True))
-    return [Fraction(unit, GRID) for unit in units], Fraction(change, GRID * one)
+    return units, GRID, Fraction(change, GRID * one)
 
 
 def grid_row(row: Sequence[Fraction], grid: int = GRID) -> list[Fraction]:
@@ -700,12 +711,12 @@ def _whole(row: Sequence[Fraction]) -> tuple[list[int], int]:
 def _largest_remainder(parts: Sequence[int], grid: int) -> list[int]:
     """Whole numbers that sum to ``grid``, in proportion to the parts; ties go to the lowest index."""
     total = sum(parts)
-    units = [part * grid // total for part in parts]
+    units, rests = zip(*[divmod(part * grid, total) for part in parts], strict=True)
     missing = grid - sum(units)
-    by_remainder = sorted(range(len(parts)), key=lambda k: (-(parts[k] * grid % total), k))
-    for k in by_remainder[:missing]:
-        units[k] += 1
-    return units
+    if not missing:
+        return list(units)
+    raised = set(sorted(range(len(parts)), key=lambda k: (-rests[k], k))[:missing])
+    return [unit + (k in raised) for k, unit in enumerate(units)]
 
 
 def parse_play(document: object, game: PlainGame) -> PlainPlay:
@@ -781,13 +792,20 @@ def _conditional(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
     return PlainPlay("conditional", sigma=tensor(entries, axes), largest_change=change)
 
 
-def _strategy_row(row: list[Fraction], game: PlainGame, i: int, t: int, where: str) -> None:
-    for a, mass in enumerate(row):
-        if mass and not game.feasible[i][t][a]:
+def _refuse_mass(parts: list[int], one: int, feasible: Sequence[bool], where: str) -> None:
+    for a, mass in enumerate(parts):
+        if mass and not feasible[a]:
             raise PlayError(
-                f"has mass {float(mass):g} on an action that is not feasible for its type",
-                field=f"{where}[{a}]",
+                f"has mass {mass / one:g} on an action that is not feasible for its type", field=f"{where}[{a}]"
             )
+
+
+def _stacked(rows: Sequence[tuple[list[int], int]], shape: Sequence[int]) -> Tensor:
+    """Rows of whole numbers, each over its own denominator, as one array over the least that serves them all."""
+    one = math.lcm(*{denominator for _, denominator in rows})
+    entries = [part * (one // denominator) for parts, denominator in rows for part in parts]
+    common = math.gcd(one, *entries)
+    return Tensor(tuple(shape), [entry // common for entry in entries], one // common)
 
 
 def _plan(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
@@ -837,14 +855,23 @@ def _mixture(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
         if shape != (count, game.type_shape[i], width):
             wanted = (count, game.type_shape[i], width)
             raise PlayError(f"expected axes {wanted} (snapshot, own type, action), got {shape}", field=where)
-        entries: list[Fraction] = []
+        rows = []
+        known: dict[tuple[float, ...], tuple[list[int], int]] = {}  # learners stay where they are for many snapshots
         for k in range(0, len(flat), width):
-            at = where + _index(k // width, shape[:2])
-            row, moved = exact_row(flat[k : k + width], at)
-            _strategy_row(row, game, i, (k // width) % shape[1], at)
-            change = max(change, moved)
-            entries.extend(row)
-        strategies.append(tensor(entries, shape))
+            values, t = flat[k : k + width], k // width % shape[1]
+            floats = all(type(value) is float for value in values)  # an integer 1 equals 1.0, and is read differently
+            row = known.get(tuple(values)) if floats else None
+            if row is None:
+                at = where + _index(k // width, shape[:2])
+                parts, one, moved = _exact_parts(values, at)
+                change = max(change, moved)
+                row = parts, one
+                if floats:
+                    known[tuple(values)] = row
+            if not all(allowed or not part for part, allowed in zip(row[0], game.feasible[i][t], strict=True)):
+                _refuse_mass(*row, game.feasible[i][t], where + _index(k // width, shape[:2]))
+            rows.append(row)
+        strategies.append(_stacked(rows, shape))
     return PlainPlay("mixture", weights=tuple(weights), strategies=tuple(strategies), largest_change=change)
 
 

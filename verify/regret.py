@@ -18,7 +18,7 @@ from .histories import History, history_regrets, history_value
 from .kernel import exact_regrets, exact_value, marginals, objective_tensor, smallest_set
 from .notebook import html_table
 from .plain import PlainPlay
-from .play import Play, PlayLog, exact
+from .play import Play, PlayLog, exact, play_of
 
 
 def weighted_regrets(game: BayesianGame, joint: FloatArray) -> list[FloatArray]:
@@ -157,10 +157,11 @@ class RegretReport:
         return html_table(title, ["player", "largest regret", "per-type sum", "ex ante"], rows)
 
 
-def assess(game: BayesianGame, play: Play | History) -> RegretReport:
+def assess(game: BayesianGame, play: Play | PlainPlay | History) -> RegretReport:
     """Regret, gap and the three sums of a play, in floats and exactly (theory T3).
 
-    For a log, or its counts, the prior is the log's own frequencies (theory T6 (i)).
+    For a log, or its counts, the prior is the log's own frequencies (theory T6 (i)). A play that is exact already is
+    taken as it is.
 
     Raises:
         PlayError: a play that does not fit the game.
@@ -175,6 +176,8 @@ def assess(game: BayesianGame, play: Play | History) -> RegretReport:
         (Fraction(1, 4), 0.125, 0.0)
     """
     value = None
+    if isinstance(play, PlainPlay) and play.kind == "log":
+        play = play_of(play, game)
     if isinstance(play, (PlayLog, History)):
         history = play if isinstance(play, History) else History.of(game, play)
         rows, own = history_regrets(game, history), _frequencies(history)
@@ -182,7 +185,7 @@ def assess(game: BayesianGame, play: Play | History) -> RegretReport:
             value = history_value(history, objective_tensor(game.plain, "leader"))
         form = (False, "tc", Fraction(0))
     else:
-        plain = exact(play, game)
+        plain = play if isinstance(play, PlainPlay) else exact(play, game)
         rows, own = exact_regrets(game.plain, plain), marginals(game.plain)
         if game.leader is not None:
             value = exact_value(game.plain, plain, objective_tensor(game.plain, "leader"))

@@ -16,12 +16,15 @@ from itertools import pairwise
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("svg")
 
 from matplotlib import rc_context
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
+from ...verify.game import FloatArray
 from ..numerals import show
 from .text import learner_rows
 
@@ -154,6 +157,7 @@ def _references(document: Document, values: Sequence[float], narrow: bool) -> li
     return out
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 Line = tuple[Sequence[float], Sequence[float]]
 
 
@@ -208,16 +212,18 @@ class _Board:
             start = here[0] + dx if dx > 0 else here[0] + dx - width
             boxes.append(((start, here[1] + dy - 1, start + width, here[1] + dy + _LINE), dx, dy))
         inside = [b for b in boxes if b[0][0] >= 0 and b[0][2] <= self.width and b[0][1] >= 0]
-        box, dx, dy = min(
-            inside or boxes, key=lambda b: sum(weight * _overlap(b[0], other) for other, weight in self.taken)
-        )
+        taken = np.array([[*box, weight] for box, weight in self.taken]).reshape(-1, 5).T
+        box, dx, dy = min(inside or boxes, key=lambda b: _covered(b[0], taken))
         self.taken.append((box, _WORDS_WEIGH))
         side = "left" if dx > 0 else "right"
         self.axes.annotate(words, (x, y), xytext=(dx, dy), textcoords="offset points", ha=side, zorder=6, **look)
 
 
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+def _covered(box: Box, taken: FloatArray) -> float:
+    """How bad it is to stand here: the weights of what overlaps; ``taken`` holds boxes and weights as columns."""
+    left, bottom, right, top, weight = taken
+    over = (box[0] <= right) & (left <= box[2]) & (box[1] <= top) & (bottom <= box[3])
+    return float(weight[over].sum())
 
 
 def _mark(board: _Board, points: Sequence[Document]) -> None:
@@ -341,38 +347,79 @@ def _spread_labels(axes: Any, labels: Sequence[tuple[float, str, str]], x: float
 
 
 def regret_picture(document: Document, *, narrow: bool = False) -> str:
-    """Average regret against the bound for multiplicative weights, log-log, one panel a player and type."""
+    """Average regret against the bound for multiplicative weights, log-log, one panel a player and type.
+
+    All panels are drawn in one pair of axes, in points: a pair each takes most of the time that a report takes.
+    """
     series = document["series"]["regret"]
     columns = min(len(series), 2 if narrow or len(series) == 4 else 3)
     lines = math.ceil(len(series) / columns)
+    width = 72 * (_NARROW if narrow else _WIDE)[0]
+    left, right, foot, head, apart, line = 54.0, 6.0, 36.0, 18.0, 12.0, 137.0
+    wide, high = (width - left - right - apart * (columns - 1)) / columns, line - head - 8
+    positive = [r for s in series for r in s["regret"] if r > 0]
+    bounds = [b for s in series for b in s["bound"] if b > 0]
+    top = max([*bounds, *positive, 1e-6]) * 2
+    floor = max(min([*positive, *bounds, top / 10]) / 2, top * 1e-7)
+    rounds = [r for s in series for r in s["rounds"]]
+    across, up = _Decades(min(rounds), max(rounds), wide, 0.05), _Decades(floor, top, high, 0.0)
     with rc_context({**_STYLE, "svg.hashsalt": f"regret{narrow}", "font.size": 9}):
-        figure = Figure(figsize=((_NARROW if narrow else _WIDE)[0], 0.5 + 1.9 * lines), layout="constrained")
-        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        positive = [r for s in series for r in s["regret"] if r > 0]
-        bounds = [b for s in series for b in s["bound"] if b > 0]
-        top = max([*bounds, *positive, 1e-6]) * 2
-        floor = max(min([*positive, *bounds, top / 10]) / 2, top * 1e-7)
-        for k, axes in enumerate(grid.flat):
-            if k >= len(series):
-                axes.set_axis_off()
-                continue
-            one = series[k]
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            regret = [max(r, floor) for r in one["regret"]]
-            axes.fill_between(one["rounds"], regret, one["bound"], color=BAND, linewidth=0)
-            axes.plot(one["rounds"], one["bound"], color=MUTED, linewidth=1.2, dashes=(4, 3))
-            axes.plot(one["rounds"], regret, color=FIRST, linewidth=1.8)
-            axes.set_ylim(floor, top)
-            axes.set_title(f"{one['player']}: {one['type']}", fontsize=9, loc="left", color=INK)
-            axes.grid(axis="y")
-            axes.minorticks_off()
-        figure.supxlabel("rounds of learning", fontsize=9, color=MUTED)
-        figure.supylabel("average regret", fontsize=9, color=MUTED)
+        figure = Figure(figsize=(width / 72, (lines * line + foot) / 72))
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, lines * line + foot))
+        axes.set_axis_off()
+        strokes: dict[str, list[list[tuple[float, float]]]] = {"grid": [], "frame": [], "bound": [], "regret": []}
+        bands = []
+        for k, one in enumerate(series):
+            row, column = divmod(k, columns)
+            x0, y0 = left + column * (wide + apart), foot + (lines - 1 - row) * line
+            for y, words in up.ticks:
+                strokes["grid"].append([(x0, y0 + y), (x0 + wide, y0 + y)])
+                if column == 0:
+                    strokes["frame"].append([(x0 - 3.5, y0 + y), (x0, y0 + y)])
+                    axes.text(x0 - 6, y0 + y, words, color=MUTED, ha="right", va="center")
+            for x, words in across.ticks:
+                strokes["frame"].append([(x0 + x, y0 - 3.5), (x0 + x, y0)])
+                if k + columns >= len(series):
+                    axes.text(x0 + x, y0 - 6, words, color=MUTED, ha="center", va="top")
+            strokes["frame"].append([(x0, y0 + high), (x0, y0), (x0 + wide, y0)])
+            at = [x0 + across.place(r) for r in one["rounds"]]
+            regret, bound = ([y0 + up.place(max(r, floor)) for r in one[key]] for key in ("regret", "bound"))
+            bands.append([*zip(at, regret, strict=True), *reversed(list(zip(at, bound, strict=True)))])
+            strokes["regret"].append(list(zip(at, regret, strict=True)))
+            strokes["bound"].append(list(zip(at, bound, strict=True)))
+            title, most = f"{one['player']}: {one['type']}", int((wide + apart) / _CHARACTER)
+            axes.text(x0, y0 + high + 6, title if len(title) <= most else title[: most - 1] + "…", color=INK)
+        axes.add_collection(LineCollection(strokes["grid"], colors=RULE, linewidths=0.7, zorder=0.5), autolim=False)
+        axes.add_collection(PolyCollection(bands, facecolors=BAND, linewidths=0, zorder=1), autolim=False)
+        for name, colour, look in (
+            ("frame", MUTED, {"linewidths": 0.8}),
+            ("bound", MUTED, {"linewidths": 1.2, "linestyles": [(0, (4, 3))]}),
+            ("regret", FIRST, {"linewidths": 1.8}),
+        ):
+            axes.add_collection(LineCollection(strokes[name], colors=colour, zorder=2, **look), autolim=False)
+        axes.text((left + width) / 2, 6, "rounds of learning", color=MUTED, ha="center")
+        axes.text(12, foot + lines * line / 2, "average regret", color=MUTED, rotation=90, ha="center", va="center")
         last = ", ".join(
             f"{s['player']} {s['type']} {show(s['regret'][-1], 2)} of {show(s['bound'][-1], 2)}" for s in series
         )
         return _svg(figure, f"Average regret stays below the bound (dashed). At the longest horizon: {last}.")
+
+
+class _Decades:
+    """A logarithmic axis from ``low`` to ``high``, ``length`` points long, a ``margin`` of it left free at each end."""
+
+    def __init__(self, low: float, high: float, length: float, margin: float) -> None:
+        self.low, span = math.log10(low), math.log10(high / low) or 1.0
+        self.start, self.scale = margin * length, (1 - 2 * margin) * length / span
+        powers = range(math.ceil(self.low - 1e-9), math.floor(self.low + span + 1e-9) + 1)
+        powers = powers[:: math.ceil(len(powers) / 5)] if len(powers) > 1 else powers
+        self.ticks = [(self.place(10.0**k), "10" + str(k).translate(_RAISED)) for k in powers]
+        if len(powers) < 2:
+            self.ticks = [(self.place(value), show(value, 2)) for value in dict.fromkeys((low, high))]
+
+    def place(self, value: float) -> float:
+        """How far along the axis a value stands, in points."""
+        return self.start + (math.log10(value) - self.low) * self.scale
 
 
 def learner_picture(document: Document, *, narrow: bool = False) -> str:

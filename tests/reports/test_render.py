@@ -15,6 +15,7 @@ from spverify.reports.audit import audit_leader
 from spverify.reports.command_report import compare
 from spverify.reports.render.html import audit_html, comparison_html
 from spverify.reports.render.markdown import audit_markdown, comparison_markdown
+from spverify.reports.render.pictures import regret_picture
 from spverify.reports.render.terminal import audit_text, comparison_text
 
 from .conftest import PRICES
@@ -92,6 +93,26 @@ def test_pictures_take_their_colours_from_the_page(document: dict[str, Any]) -> 
         assert "var(--ink)" in svg or "var(--muted)" in svg
         assert not re.findall(r"#0(\d)0(?:\1)0(?:\1)", svg)
         assert "<text" in svg  # words stay words
+
+
+@pytest.mark.parametrize(
+    ("rounds", "regret", "ticks"),
+    [((3, 5), (0.4, 0.3), ["3", "5"]), ((10, 10**6), (0.0, -1.0), ["10¹", "10³", "10⁵"]), ((7,), (0.4,), ["7"])],
+)
+def test_a_regret_picture_of_any_size_is_labelled_and_nothing_leaves_it(
+    rounds: tuple[int, ...], regret: tuple[float, ...], ticks: list[str]
+) -> None:
+    one = {"player": "a buyer with a name", "type": "of a type", "rounds": rounds, "regret": regret}
+    series = [one | {"bound": [2.0] * len(rounds)}] * 5
+    for narrow in (False, True):
+        svg = regret_picture({"series": {"regret": series}}, narrow=narrow)
+        words = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+        assert [word for word in words if word in ticks] and all(word in words for word in ticks)
+        assert sum(word.endswith("…") for word in words) == (5 if narrow else 0)
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+        assert box is not None
+        for x, y in re.findall(r"[ML] (-?[\d.]+) (-?[\d.]+)", svg):
+            assert 0 <= float(x) <= float(box[1]) and 0 <= float(y) <= float(box[2])
 
 
 def test_a_hostile_name_is_only_text(document: dict[str, Any]) -> None:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from spverify.verify.errors import FormatError, SpverifyError, UsageError
 from spverify.verify.formats import read_game, read_play, write_game, write_play
 from spverify.verify.game import BayesianGame
-from spverify.verify.plain import exact_row, grid_row, number_json, parse_json, parse_number, read_plain_game
+from spverify.verify.plain import (
+    exact_row,
+    grid_row,
+    number_json,
+    parse_json,
+    parse_number,
+    parse_play,
+    read_plain_game,
+)
 from spverify.verify.play import ConditionalPlay, MixturePlay, PlanPlay, PlayLog
 from spverify.verify.regret import assess
 from spverify.verify.testing import games, plays
@@ -267,3 +275,12 @@ def test_rational_rows_must_sum_to_one_exactly():
     assert exact_row(["1/3", "1/3", "1/3"], "row") == ([Fraction(1, 3)] * 3, 0)
     with pytest.raises(FormatError, match="sum to 1"):
         exact_row(["1/3", "1/3", "0.3333333333"], "row")
+
+
+def test_a_row_seen_before_is_still_read_as_what_it_is():
+    game = BayesianGame([1], [[[0, 1]]]).plain
+    document = {"format": "spverify-play", "version": 1, "kind": "mixture", "weights": ["1/2", "1/2"]}
+    play = parse_play({**document, "strategies": [[[[1.0, 0.0]], [[1, 0]]]]}, game)
+    assert list(play.strategies[0].values()) == [1, 0, 1, 0]
+    with pytest.raises(FormatError, match=r"strategies\[0\]\[1\]\[0\]\[0\].*expected a number, got True"):
+        parse_play({**document, "strategies": [[[[1.0, 0.0]], [[True, False]]]]}, game)

@@ -14,13 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spverify.solvers.bounds import equilibrium_range
-from spverify.verify.certificate import attained_certificate, gap_certificate, outer_certificate
+from spverify.verify.certificate import (
+    attained_certificate,
+    gap_certificate,
+    mixture_certificates,
+    outer_certificate,
+)
 from spverify.verify.errors import FormatError, SpverifyError
 from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import check_certificate, objective_tensor, outer_bound, strategic_form_holds
 from spverify.verify.kernel import potential_tensors as as_potentials
 from spverify.verify.plain import digest, read_json
-from spverify.verify.play import PlanPlay
+from spverify.verify.play import MixturePlay, PlanPlay
 from spverify.verify.regret import assess
 from spverify.verify.testing import games, plays
 
@@ -392,3 +397,15 @@ def test_a_multiplier_on_a_type_of_probability_zero_is_refused():
     answer = check_certificate(bound_document(game, 0, 5, [[0, 1, 0, "1"]]))
     assert not answer.accepted
     assert "probability 0" in answer.reason
+
+
+def test_figures_handed_over_for_a_mixture_are_taken_for_nothing():
+    game = BayesianGame([1], [[[0, 1]]], leader=[[2, 0]])
+    play = MixturePlay(["1/4", "3/4"], [[[["1/2", "1/2"]], [[0, 1]]]])
+    gap, value = mixture_certificates(game, play, gap=Fraction(1, 8), value=Fraction(1, 4))
+    assert gap.recheck().accepted
+    assert value.recheck().accepted
+    for wrong in ({"gap": Fraction(1, 9), "value": Fraction(1, 4)}, {"gap": Fraction(1, 8), "value": Fraction(1, 3)}):
+        answers = [certificate.recheck().accepted for certificate in mixture_certificates(game, play, **wrong)]
+        assert answers != [True, True]
+        assert not answers[0] or wrong["gap"] == Fraction(1, 8)
