@@ -331,14 +331,31 @@ def bounds(
 @app.command(rich_help_panel="Games and plays")
 def replay(
     subject: Annotated[str, typer.Argument(metavar="LEADER|GAME", help="A leader file, zoo:NAME, or a game file.")],
-    learner: Annotated[str, typer.Option(help="mw, optimistic, rm, rm+, exp3, ftpl, fp or ibr.")] = "mw",
-    rounds: Annotated[int, typer.Option(min=1, max=10_000_000, help="Rounds of play.")] = 1000,
+    learner: Annotated[
+        str | None,
+        typer.Option(
+            help="mw (default), optimistic, rm, rm+, exp3, ftpl, fp or ibr; q-learning where play goes on.",
+            show_default=False,
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000_000,
+            help="Rounds of play; 1000, or the training horizon where play goes on.",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100_000, help="Independent runs.")] = 20,
     rng_seed: Annotated[int, typer.Option(min=0, help="Seed of the runs.")] = 0,
     rate: Annotated[str | None, typer.Option(help="fixed, tuned or anytime.", show_default=False)] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="epsilon of the rule: weights grow by (1 + epsilon)^payoff.", show_default=False),
+        typer.Option(
+            help="epsilon of the rule: weights grow by (1 + epsilon)^payoff; or alpha of Q-learning.",
+            show_default=False,
+        ),
     ] = None,
     types: Annotated[str, typer.Option(help="sampled or expected.")] = "sampled",
     opponents: Annotated[str, typer.Option(help="sampled or expected.")] = "sampled",
@@ -361,13 +378,14 @@ def replay(
 ) -> None:
     """Let learners play; measure regret, rate, cycling, and whether a gap is reached in time."""
     tolerance = None if epsilon is None else _epsilon(epsilon)
-    from .command_replay import Question, exit_code, replay_game, subject_game
+    from .command_replay import Question, exit_code, subject_of
 
+    found = subject_of(subject, allow_import)
     question = Question(
-        learner=learner,
+        learner=learner or found.learner,
         rate=rate,
         learning_rate=learning_rate,
-        rounds=rounds,
+        rounds=rounds or found.rounds,
         seeds=seeds,
         rng_seed=rng_seed,
         types=types,
@@ -378,9 +396,8 @@ def replay(
         level=level,
         plays=plays,
     )
-    game, scale = subject_game(subject, allow_import)
     tell = _say if sys.stderr.isatty() else lambda message: None
-    answer = replay_game(game, question, scale=scale, out=out, progress=tell)
+    answer = found.replay(question, out=out, progress=tell)
     if as_json:
         _print_json(answer.document)
     else:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from ..verify.plain import number_text
 from ..verify.verdict import EXIT_CODES, Verdict, combine
 from .answer import Answer
 from .replay import averaged, on_grid
+
+if TYPE_CHECKING:
+    from .dynamic_replay import GoesOn
 
 CHECKPOINTS_PER_DECADE = 6
 EXACT_CELLS = 20_000_000
@@ -63,20 +66,41 @@ class Question:
     plays: int = 1
 
 
-def subject_game(subject: str, allow_import: str | None = None) -> tuple[BayesianGame, float]:
-    """The game that a name on the command line means, a game file or a leader's, and its payoff scale.
+@dataclass(frozen=True)
+class OneShot:
+    """One Bayesian game to be replayed, and the payoff scale where the question names none."""
+
+    game: BayesianGame
+    scale: float
+    learner: str = "mw"
+    rounds: int = 1000
+
+    def replay(self, question: Question, *, out: Path | None, progress: Callable[[str], None]) -> Answer:
+        """See `replay_game`."""
+        return replay_game(self.game, question, scale=self.scale, out=out, progress=progress)
+
+
+def subject_of(subject: str, allow_import: str | None = None) -> OneShot | GoesOn:
+    """What a name on the command line means: a game file, a leader's game, or a leader whose play goes on.
+
+    Each has the ``learner`` and the ``rounds`` taken where a question names none.
 
     Raises:
         SpverifyError: a file that is refused.
     """
     if subject.endswith(".pt") or subject.startswith("zoo:"):
         from ..trained_leaders.tabulate import inspect_leader
-        from .command_show import leader_path
+        from .command_show import leader_name, leader_path
 
-        leader = inspect_leader(leader_path(subject), allow_import=allow_import)
-        return leader.game, float(leader.world.payoff_scale)
+        path = leader_path(subject)
+        leader = inspect_leader(path, allow_import=allow_import)
+        if (world := leader.dynamic_world) is not None:
+            from .dynamic_replay import GoesOn
+
+            return GoesOn.of(leader_name(subject), path, leader, world)
+        return OneShot(leader.game, float(leader.world.payoff_scale))
     game = read_game(subject)
-    return game, game_scale(game)
+    return OneShot(game, game_scale(game))
 
 
 def game_scale(game: BayesianGame) -> float:
@@ -91,7 +115,8 @@ def make_learner(question: Question, scale: float) -> Learner:
         UsageError: an unknown rule, or options that it does not have.
     """
     if question.learner not in LEARNERS:
-        raise UsageError(f"--learner: expected one of {', '.join(LEARNERS)}, got {question.learner!r}")
+        note = "; Q-learning is for leaders whose play goes on" if question.learner == "q-learning" else ""
+        raise UsageError(f"--learner: expected one of {', '.join(LEARNERS)}, got {question.learner!r}{note}")
     kind = LEARNERS[question.learner]
     options: dict[str, Any] = {"payoff_scale": scale}
     for name, value in (("rate", question.rate), ("epsilon", question.learning_rate)):
@@ -172,9 +197,9 @@ def replay_game(
         "epsilon": float(epsilon),
         "epsilon_exact": number_text(epsilon),
         "gap": {
-            "final": _spread(final),
+            "final": spread(final),
             "settled": [measured.settled[b] for b in range(question.seeds)],
-            "checkpoints": [{"round": mark, **_spread(measured.gaps[:, c])} for c, mark in enumerate(marks)],
+            "checkpoints": [{"round": mark, **spread(measured.gaps[:, c])} for c, mark in enumerate(marks)],
         },
         "regret": rows,
         "rate": {
@@ -273,7 +298,7 @@ def _rows(
                         "round": mark,
                         "player": i,
                         "type": t,
-                        "regret": _spread(values),
+                        "regret": spread(values),
                         "updates": float(np.median(updates[i][:, t])),
                         "bound": None if bound is None else float(bound.min()),
                         "bound_holds": holds,
@@ -331,7 +356,7 @@ def _readout(game: BayesianGame, run: LearnerRun, kind: str) -> dict[str, Any]:
         gaps.append(exact_gap(plain, play)[0])
         if objective is not None:
             values.append(exact_value(plain, play, objective))
-    return {"gap": _exact_spread(gaps), "value": _exact_spread(values) if values else None}
+    return {"gap": exact_spread(gaps), "value": exact_spread(values) if values else None}
 
 
 def _write(game: BayesianGame, run: LearnerRun, question: Question, document: dict[str, Any], out: Path) -> list[Path]:
@@ -362,11 +387,13 @@ def _options(learner: Learner) -> dict[str, Any]:
     return {name: getattr(learner, name) for name in sorted(type(learner).__dataclass_fields__)}
 
 
-def _spread(values: FloatArray) -> dict[str, float]:
+def spread(values: FloatArray) -> dict[str, float]:
+    """Least, median and largest."""
     return {"min": float(values.min()), "median": float(np.median(values)), "max": float(values.max())}
 
 
-def _exact_spread(values: list[Fraction]) -> dict[str, Any]:
+def exact_spread(values: list[Fraction]) -> dict[str, Any]:
+    """Least, mean and largest of exact figures; the largest exactly as well."""
     mean = sum(values, Fraction(0)) / len(values)
     return {
         "min": float(min(values)),
