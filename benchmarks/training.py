@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -28,6 +29,7 @@ from spverify.trained_leaders.settings import get_setting
 from spverify.trained_leaders.settings.setting import Followers
 from spverify.trained_leaders.tabulate import inspect_leader
 from spverify.trained_leaders.train import train_leader
+from spverify.verify.formats import write_atomic
 from spverify.verify.regret import interim_regrets, objective_value
 
 RESULTS = Path(__file__).parent / "results" / "training.json"
@@ -279,6 +281,13 @@ def counted(case: Case, seeds: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def write_results(cases: dict[str, Any]) -> None:
+    """All records, a line for each case and each seed."""
+    text = json.dumps({"command": "python benchmarks/training.py --zoo", "runs": RUNS, "cases": cases})
+    lines = re.sub(r'("[^"]+": \{"setting": |\{"seed": )', r"\n\1", text)
+    write_atomic(RESULTS, lines + "\n")
+
+
 def kept(case: Case, known: dict[str, Any]) -> list[dict[str, Any]]:
     """The recorded seeds of a case, if they were recorded under this very description."""
     asked = json.loads(json.dumps(described(case)))
@@ -402,8 +411,7 @@ def main() -> None:
             for seed in sorted(set(range(min(case.seeds, chosen.seeds or case.seeds))) - done):
                 seeds = sorted([*seeds, run_seed(case, seed, Path(folder))], key=lambda s: int(s["seed"]))
                 known[case.name] = counted(case, seeds)
-                document = {"command": "python benchmarks/training.py --zoo", "runs": RUNS, "cases": known}
-                RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+                write_results(known)
             if chosen.zoo and case.zoo:
                 ship(case, known[case.name], Path(folder))
 

@@ -15,7 +15,7 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from numpy import median
+import numpy as np
 
 from ..solvers.learners import LEARNERS, MODES
 from ..trained_leaders.settings import (
@@ -23,8 +23,7 @@ from ..trained_leaders.settings import (
     Setting,
     World,
     get_world,
-    list_dynamic_settings,
-    list_settings,
+    has_setting,
 )
 from ..trained_leaders.settings.setting import table_rows
 from ..verify.errors import FormatError, SpverifyError, UnreadableError, UsageError
@@ -37,6 +36,7 @@ from .statements import state
 SHIPPED = "paper:"
 MAX_ROUNDS, MAX_SEEDS, MAX_RUNS = 100_000, 64, 10_000
 RANGE_SECONDS = 30.0
+BOOTSTRAPS, ROUNDING = 10_000, 1e-12
 
 _COMMON = {"id", "text", "kind", "source", "version", "role", "value", "comparison", "tolerance"}
 _KINDS: dict[str, tuple[set[str], set[str]]] = {
@@ -52,6 +52,7 @@ _KINDS: dict[str, tuple[set[str], set[str]]] = {
     "updates": ({"actions", "rate", "target"}, set()),
     "range": ({"game", "side"}, {"objective", "set", "epsilon"}),
     "gap": ({"game", "play"}, set()),
+    "seeds": ({"figures", "record"}, {"against"}),
     "other": ({"reason"}, set()),
 }
 _COMPARISONS = {"equals": "", "at least": "at least ", "at most": "at most "}
@@ -175,7 +176,7 @@ def _check(claim: Any, where: str) -> None:
     for key in (
         "id",
         "text",
-        *({"source", "version", "setting", "name", "reason", "game", "play", "learner"} & claim.keys()),
+        *({"source", "version", "setting", "name", "reason", "game", "play", "learner", "record"} & claim.keys()),
     ):
         _text(claim, key, where)
     if not all(c.isalnum() or c in "-_." for c in claim["id"]):
@@ -207,6 +208,8 @@ def _check(claim: Any, where: str) -> None:
             raise FormatError(f"expected a whole number from 1 to {most}, got {claim[key]!r}", field=f"{where}.{key}")
     if claim["kind"] == "reach":
         _check_reach(claim, where)
+    if claim["kind"] == "seeds":
+        _check_seeds(claim, where)
     leads = claim["kind"] == "leader" or (claim["kind"] == "reach" and "setting" in claim)
     if leads and ("table" in claim) == ("mixture" in claim):
         raise FormatError("expected a table of actions or a mixture, one of the two", field=where)
@@ -226,6 +229,18 @@ def _check_reach(claim: Mapping[str, Any], where: str) -> None:
         raise FormatError(f"expected a level between 0 and 1, got {claim['level']}", field=f"{where}.level")
     if "rng_seed" in claim and (type(claim["rng_seed"]) is not int or claim["rng_seed"] < 0):
         raise FormatError(f"expected a whole number from 0 on, got {claim['rng_seed']!r}", field=f"{where}.rng_seed")
+
+
+def _check_seeds(claim: Mapping[str, Any], where: str) -> None:
+    if claim.get("comparison", "equals") == "equals":
+        raise FormatError("a claim about seeds is at least or at most its value", field=f"{where}.comparison")
+    counts = {}
+    for key in ("figures", "against"):
+        if key in claim:
+            counts[key] = len([parse_number(x, f"{where}.{key}") for x in _list(claim[key], f"{where}.{key}")])
+    if counts["figures"] < 2 or len(set(counts.values())) > 1:
+        got = " and ".join(map(str, counts.values()))
+        raise FormatError(f"expected a figure for each of at least 2 seeds, got {got}", field=f"{where}.figures")
 
 
 # ------------------------------------------------------------------------------------ recomputing
@@ -273,6 +288,7 @@ def _judge(claim: Mapping[str, Any], folder: Path) -> Statement:
     above, below = found.value - claimed > slack, claimed - found.value > slack
     wrong = {"equals": above or below, "at least": below, "at most": above}[comparison]
     verdict: Verdict = "refuted" if wrong else "holds"
+    obtained = "Recorded" if claim["kind"] == "seeds" else "Recomputed"
     within = f" (tolerance {show(slack)})" if slack else ""
     return state(
         f"claim.{claim['id']}",
@@ -282,7 +298,7 @@ def _judge(claim: Mapping[str, Any], folder: Path) -> Statement:
         measured=found.value,
         threshold=claimed,
         evidence=found.evidence,
-        why=f"Claimed{where}: {_COMPARISONS[comparison]}{show(claimed)}{within}. Recomputed: {show(found.value)}, "
+        why=f"Claimed{where}: {_COMPARISONS[comparison]}{show(claimed)}{within}. {obtained}: {show(found.value)}, "
         f"{found.how}. {_what_would_change(wrong, comparison)}",
         comparison=comparison,
         claimed_exact=number_text(claimed),
@@ -299,7 +315,7 @@ def _what_would_change(wrong: bool, comparison: str) -> str:
 
 
 def _world(claim: Mapping[str, Any]) -> Setting | DynamicSetting:
-    if claim["setting"] not in (*list_settings(), *list_dynamic_settings()):
+    if not has_setting(claim["setting"]):
         raise OutOfReachError(f"this version has no setting {claim['setting']}")
     return get_world(claim["setting"], claim.get("parameters"))
 
@@ -416,7 +432,7 @@ def _reach(claim: Mapping[str, Any], folder: Path) -> Found:
         level=float(parse_number(claim.get("level", "0.95"))),
         scale=scale,
     )
-    details = {"gap_median": float(median(gaps)), "gap_max": max(gaps), "game_sha256": game.sha256, **found.details}
+    details = {"gap_median": float(np.median(gaps)), "gap_max": max(gaps), "game_sha256": game.sha256, **found.details}
     share = Fraction(found.details["successes"], len(gaps))
     low, high = found.details["chance_lower"], found.details["chance_upper"]
     how = (
@@ -507,6 +523,29 @@ def _gap(claim: Mapping[str, Any], folder: Path) -> Found:
     return Found(report.gap_exact, "exact", "the largest gain of any type by a fixed deviation", True, {})
 
 
+def _seeds(claim: Mapping[str, Any], folder: Path) -> Found:
+    """The mean over recorded seeds, of the difference where there are two sides, and its bootstrap interval."""
+    numbers = [parse_number(x) for x in claim["figures"]]
+    if "against" in claim:
+        numbers = [x - parse_number(y) for x, y in zip(numbers, claim["against"], strict=True)]
+    mean = sum(numbers, Fraction(0)) / len(numbers)
+    rng = np.random.default_rng(0)
+    draws = rng.choice([float(x) for x in numbers], size=(BOOTSTRAPS, len(numbers))).mean(axis=1)
+    low, high = (float(q) for q in np.quantile(draws, [0.025, 0.975]))
+    claimed, slack = float(parse_number(claim["value"])), float(parse_number(claim.get("tolerance", 0)))
+    # The whole interval must lie on one side of the value.
+    down, up = claimed - slack - ROUNDING, claimed + slack + ROUNDING
+    decided = low >= down or high < down if claim["comparison"] == "at least" else high <= up or low > up
+    of = "the mean difference" if "against" in claim else "the mean"
+    record = " ".join(claim["record"].split()).rstrip(".")
+    how = (
+        f"{of} over {len(numbers)} seeds of {record}; 95% bootstrap interval {low:.4g} to {high:.4g}, "
+        f"least {show(min(numbers))}, most {show(max(numbers))}"
+    )
+    details = {"seeds": len(numbers), "mean_lower": low, "mean_upper": high, "record": record}
+    return Found(mean, "statistical", how, decided, details)
+
+
 def _other(claim: Mapping[str, Any], folder: Path) -> Found:
     raise OutOfReachError(" ".join(claim["reason"].split()).rstrip("."))
 
@@ -519,6 +558,7 @@ _RECOMPUTE: dict[str, Callable[[Mapping[str, Any], Path], Found]] = {
     "range": _range,
     "reach": _reach,
     "gap": _gap,
+    "seeds": _seeds,
     "other": _other,
 }
 

@@ -138,6 +138,16 @@ def list_dynamic_settings() -> list[str]:
     return list(_dynamic())
 
 
+def has_setting(name: str) -> bool:
+    """Whether `get_world` knows this name, without importing anything.
+
+    Example:
+        >>> has_setting("mspm-grid-8"), has_setting("mspm-grid-x")
+        (True, False)
+    """
+    return name in _registry() or name in _dynamic() or _of_family(name) is not None
+
+
 def get_setting(name: str, parameters: Mapping[str, Any] | None = None, *, allow_import: str | None = None) -> Setting:
     """The one-shot setting of that name.
 
