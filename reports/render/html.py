@@ -117,4 +117,4 @@ def _environment() -> Environment:
 
 def _typeset(number: str) -> str:
     """With a true minus sign, except in exponents."""
-    return "\N{MINUS SIGN}".join(number.split("-")) if "e" not in number else number
+    return re.sub("(?<!e)-", "\N{MINUS SIGN}", number)

@@ -1,7 +1,7 @@
 """Every command and snippet of the README and of `docs/` runs, in the order of its page, in a folder of its own.
 
 A fence `sh` holds commands, one a line; `console` holds `$ command` lines with what they print; `python` holds code,
-and a fence `text` right after it what that prints. `# exit N` beside a command is the exit code it must have (0 if
+and a fence `text` right after it what that prints; `yaml` the steps of a CI server. `# exit N` beside a command is the exit code it must have (0 if
 left out). Figures that come out of learning differ between processors, so in a console block below
 `<!-- figures vary -->` words are compared and figures are not; `...` stands for anything. What cannot run here stands
 below `<!-- not run: reason -->`, and what takes a package that tests do not install below `<!-- needs package -->`.
@@ -84,6 +84,10 @@ class Page:
             with contextlib.redirect_stdout(caught):
                 exec(compile(text, str(self.folder), "exec"), self.names)
             self.printed = caught.getvalue()
+        elif language == "yaml":  # a CI server's steps: what they run of spverify, on a leader of the user's own
+            shutil.copy(ROOT / "trained_leaders" / "zoo" / "maintain.pt", "leader.pt")
+            for line in re.findall(r"^[ -]*(?:run: )?(spverify .*)$", text, flags=re.MULTILINE):
+                self.command(line)
         elif language == "text" and self.printed:
             compare(text, self.printed)
             self.printed = ""
