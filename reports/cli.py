@@ -409,36 +409,52 @@ def replay(
 
 @app.command(rich_help_panel="Games and plays")
 def recheck(
-    certificate: Annotated[str, typer.Argument(help="A certificate (.cert.json); - is standard input.")],
-    game: Annotated[str | None, typer.Argument(help="The game, where the certificate does not carry it.")] = None,
+    certificate: Annotated[
+        str,
+        typer.Argument(help="A certificate (.cert.json), or a folder of them such as a report; - is standard input."),
+    ],
+    game: Annotated[str | None, typer.Argument(help="The game, where a certificate does not carry it.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="For big games: bounds in numpy integers, as exact.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Prove a certificate again with the exact kernel alone: no solver, no floating point, no numpy but for --fast."""
+    """Prove certificates again with the exact kernel alone: no solver, no floating point, no numpy but for --fast."""
     _one_stdin(certificate, game)
     from ..verify.plain import number_text, read_json, read_plain_game
 
     checker = import_module("..verify.fast_kernel" if fast else "..verify.kernel", __package__)
+    folder = Path(certificate) if Path(certificate).is_dir() else None
+    files = [certificate] if folder is None else sorted(map(str, folder.rglob("*.cert.json")))
+    if not files:
+        raise UsageError("holds no certificate (*.cert.json)", path=certificate)
     the_game = None if game is None else read_plain_game(game)
-    try:
-        answer = checker.check_certificate(read_json(certificate), the_game)
-    except SpverifyError as error:
-        raise error.at(certificate) from None
-    document = {
-        "command": "recheck",
-        "accepted": answer.accepted,
-        "statement": answer.statement,
-        "value_exact": number_text(answer.value),
-        "value": _finite(answer.value),
-        "reason": answer.reason,
-    }
+    answers = []
+    for file in files:
+        try:
+            answer = checker.check_certificate(read_json(file), the_game)
+        except SpverifyError as error:
+            raise error.at(file) from None
+        answers.append(
+            {
+                "accepted": answer.accepted,
+                "statement": answer.statement,
+                "value_exact": number_text(answer.value),
+                "value": _finite(answer.value),
+                "reason": answer.reason,
+            }
+        )
+    accepted = all(answer["accepted"] for answer in answers)
+    if folder is None:
+        document = {"command": "recheck", **answers[0]}
+    else:
+        named = [{"file": str(Path(f).relative_to(folder)), **answer} for f, answer in zip(files, answers, strict=True)]
+        document = {"command": "recheck", "accepted": accepted, "certificates": named}
     if as_json:
         _print_json(document)
     else:
         from .render.text import recheck_text
 
         print(recheck_text(document))
-    raise typer.Exit(0 if answer.accepted else 1)
+    raise typer.Exit(0 if accepted else 1)
 
 
 @app.command(rich_help_panel="Leaders")

@@ -231,13 +231,24 @@ def _coalition_lines(found: Mapping[str, Any], subject: str) -> list[str]:
 
 
 def recheck_text(document: Mapping[str, Any]) -> str:
-    """The answer to `recheck`."""
+    """The answer to `recheck`, about one certificate or all those of a folder."""
+    if "certificates" in document:
+        found = document["certificates"]
+        refused = [one for one in found if not one["accepted"]]
+        word = "refused" if refused else "accepted"
+        count = f"{len(refused)} of {len(found)} certificates {word}" if refused else f"{len(found)} certificates"
+        lines = [f"{colour(word.upper(), word)} by the exact kernel: {count}", ""]
+        for one in found:
+            mark = "accepted" if one["accepted"] else "refused"
+            lines += [f"{mark:10}{one['file']}", *paragraph(_claim(one), 10)]
+        return "\n".join(lines)
     word = "accepted" if document["accepted"] else "refused"
-    statement = document["statement"][0].upper() + document["statement"][1:] + "."
-    lines = [f"{colour(word.upper(), word)} by the exact kernel", "", *paragraph(statement)]
-    if document["reason"]:
-        lines += ["", *paragraph(f"Not proved: {document['reason']}.")]
-    return "\n".join(lines)
+    return "\n".join([f"{colour(word.upper(), word)} by the exact kernel", "", *paragraph(_claim(document))])
+
+
+def _claim(answer: Mapping[str, Any]) -> str:
+    statement = answer["statement"][0].upper() + answer["statement"][1:] + "."
+    return statement + (f" Not proved: {answer['reason']}." if answer["reason"] else "")
 
 
 def table(head: list[str], rows: list[list[str]], indent: int = 2, right: Iterable[int] = ()) -> list[str]:

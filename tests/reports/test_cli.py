@@ -168,6 +168,24 @@ def test_a_wrong_certificate_is_refused_not_an_error(spverify: Run, examples_dir
     assert spverify("recheck", write(path, document)).code == 2
 
 
+def test_all_certificates_of_a_folder_are_proved_again(spverify: Run, examples_dir: Path, tmp_path: Path) -> None:
+    spverify("bounds", examples_dir / "chicken.game.json", "--out", tmp_path / "deep" / "er")
+    names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.cert.json"))
+    found = spverify("recheck", tmp_path, "--json")
+    assert found.code == 0 and found.document["accepted"]
+    assert [one["file"] for one in found.document["certificates"]] == names
+    assert f"{len(names)} certificates" in spverify("recheck", tmp_path).out
+    document = json.loads((tmp_path / names[0]).read_text())
+    document["claim"]["value"] = "-1" if document["claim"]["kind"] == "upper" else "100"
+    write(tmp_path / names[0], document)
+    found = spverify("recheck", tmp_path)
+    assert found.code == 1 and f"1 of {len(names)} certificates refused" in found.out and "Not proved: " in found.out
+    (tmp_path / names[-1]).write_text("{}")
+    assert_refused(spverify("recheck", tmp_path), names[-1])
+    (tmp_path / "empty").mkdir()
+    assert_refused(spverify("recheck", tmp_path / "empty"), "empty")
+
+
 def test_recheck_loads_no_numpy(examples_dir: Path, tmp_path: Path, spverify: Run) -> None:
     spverify("bounds", examples_dir / "first-price-auction.game.json", "--out", tmp_path)
     files = [str(path) for path in tmp_path.glob("*.cert.json")]
@@ -178,7 +196,9 @@ def test_recheck_loads_no_numpy(examples_dir: Path, tmp_path: Path, spverify: Ru
         "sys.exit(0 if set(codes) == {0} and not heavy else f'{codes} {heavy}')"
     )
     assert len(files) == 4
-    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *files, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

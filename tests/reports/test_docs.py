@@ -1,10 +1,11 @@
 """Every command and snippet of the README and of `docs/` runs, in the order of its page, in a folder of its own.
 
 A fence `sh` holds commands, one a line; `console` holds `$ command` lines with what they print; `python` holds code,
-and a fence `text` right after it what that prints; `yaml` the steps of a CI server. `# exit N` beside a command is the exit code it must have (0 if
-left out). Figures that come out of learning differ between processors, so in a console block below
-`<!-- figures vary -->` words are compared and figures are not; `...` stands for anything. What cannot run here stands
-below `<!-- not run: reason -->`, and what takes a package that tests do not install below `<!-- needs package -->`.
+and a fence `text` right after it what that prints; `yaml` the steps of a CI server. `# exit N` beside a command is the
+exit code it must have (0 if left out). Figures that come out of learning differ between processors, so in a console
+block below `<!-- figures vary -->` words are compared and figures are not; `...` stands for anything. What cannot run
+here stands below `<!-- not run: reason -->`, and what takes a package that tests do not install below
+`<!-- needs package -->`.
 """
 
 from __future__ import annotations
