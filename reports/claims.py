@@ -28,9 +28,9 @@ from ..trained_leaders.settings import (
 from ..trained_leaders.settings.setting import table_rows
 from ..verify.errors import FormatError, SpverifyError, UnreadableError, UsageError
 from ..verify.game import BayesianGame
+from ..verify.numerals import show
 from ..verify.plain import number_text, parse_number, read_bytes
 from ..verify.verdict import Evidence, Statement, Verdict, combine
-from .numerals import show
 from .statements import state
 
 SHIPPED = "paper:"

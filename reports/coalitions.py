@@ -12,10 +12,10 @@ from itertools import combinations
 
 from ..solvers.coalition import CoalitionEnd, CoalitionRange, coalition_range
 from ..verify.certificate import Certificate
+from ..verify.numerals import outward, show
 from ..verify.plain import number_text
 from ..verify.verdict import Statement, Verdict
 from .audit import Progress
-from .numerals import outward, show
 from .questions import READOUT_WORDS, Readings, own_epsilons, proved, slack
 from .statements import state
 from .subject import Subject

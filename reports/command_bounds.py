@@ -20,9 +20,9 @@ from ..solvers.explain import dual_prices
 from ..verify.errors import FormatError, UnreadableError
 from ..verify.formats import read_json
 from ..verify.game import BayesianGame
+from ..verify.numerals import outward
 from ..verify.plain import Tensor, number_text, parse_tensor
 from .answer import Answer, is_file
-from .numerals import outward
 
 
 def bound_objective(

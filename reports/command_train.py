@@ -13,7 +13,7 @@ from typing import Any
 from ..trained_leaders.hyper import parse_hyper
 from ..trained_leaders.settings import asked_world
 from ..verify.errors import UsageError
-from .numerals import show
+from ..verify.numerals import show
 
 Say = Callable[[str], None]
 # Followers of the paper's versions (settings S4 and follower parameters): learning rate, and who gets a tie of prices.

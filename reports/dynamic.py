@@ -28,9 +28,9 @@ from ..verify.convergence import clopper_pearson
 from ..verify.dynamic import DynamicGame
 from ..verify.enclosures import Enclosure
 from ..verify.errors import LeaderFileError, SpverifyError
+from ..verify.numerals import outward, show
 from ..verify.plain import number_text
 from ..verify.verdict import Statement, Verdict
-from .numerals import outward, show
 from .statements import state
 
 if TYPE_CHECKING:

@@ -22,13 +22,13 @@ from ..trained_leaders.tabulate import Tabulation
 from ..verify.convergence import check_reach, settled_round
 from ..verify.errors import UsageError
 from ..verify.formats import write_atomic
+from ..verify.numerals import outward
 from ..verify.plain import number_text
 from ..verify.verdict import Verdict
 from .answer import Answer
 from .audit import Options
 from .command_replay import Question, checkpoints, exact_spread, spread
 from .dynamic import MAX_PERIODS, TAIL, DynamicSubject
-from .numerals import outward
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from ..verify.numerals import show
 from ..verify.verdict import Statement
-from .numerals import show
 from .render.text import span
 
 _READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..solvers.learners import LEARNERS, Exp3, Learner, MultiplicativeWeights, regret_bound
 from ..verify.confidence import estimate_mean
+from ..verify.numerals import show
 from ..verify.plain import number_text
 from ..verify.verdict import Statement, Verdict
 from .audit import DELTA
-from .numerals import show
 from .questions import READOUT_WORDS, slack
 from .replay import READOUTS, Followers, Reading, Replays
 from .seeds import FreshRuns, fresh_runs

@@ -19,12 +19,12 @@ from ..solvers.bounds import EquilibriumRange, equilibrium_range
 from ..solvers.commitment import optimal_mixed_commitment, optimal_pure_commitment
 from ..trained_leaders.settings.matrix import MatrixGame
 from ..verify.certificate import Certificate, mixture_certificates
+from ..verify.numerals import outward, show
 from ..verify.plain import number_text
 from ..verify.regret import assess
 from ..verify.verdict import Statement, Verdict
 from .audit import Progress
 from .dynamic import DynamicSubject
-from .numerals import outward, show
 from .replay import READOUTS, Reading, RegretCurve, Replays
 from .statements import state
 from .subject import MAX_CELLS, MAX_ROUNDS, Subject

@@ -20,9 +20,9 @@ from ..trained_leaders.settings.design import MatrixDesign
 from ..trained_leaders.settings.prices import SequentialPrices
 from ..verify.game import BayesianGame
 from ..verify.kernel import exact_regrets, exact_value, objective_tensor
+from ..verify.numerals import show
 from ..verify.plain import PlainGame, PlainPlay, Tensor, number_text, tensor
 from ..verify.verdict import Statement
-from .numerals import show
 from .questions import READOUT_WORDS, Readings, slack
 from .replay import READOUTS, Replays
 from .statements import state

@@ -17,8 +17,8 @@ from ..solvers.learners import Learner, run_learners
 from ..verify.confidence import estimate_mean
 from ..verify.convergence import check_reach
 from ..verify.game import BayesianGame, FloatArray
+from ..verify.numerals import show
 from ..verify.verdict import Statement
-from .numerals import show
 from .questions import READOUT_WORDS, Readings
 from .replay import READOUTS
 from .statements import state

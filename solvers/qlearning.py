@@ -86,6 +86,8 @@ class BatchDynamics:
         size, states, joint = self.leader.shape
         if self.successor.shape != (size, states, joint) or joint != prod(self.actions):
             raise UsageError(f"expected next states of shape {self.leader.shape}, got {self.successor.shape}")
+        if self.successor.size and not 0 <= self.successor.min() <= self.successor.max() < states:
+            raise UsageError(f"expected next states from 0 to {states - 1}")
         if self.payoffs.shape != (size, len(self.actions), states, joint) or self.start.shape != (states,):
             raise UsageError(f"expected payoffs of shape (G, n, S, J) and S starts, got {self.payoffs.shape}")
 

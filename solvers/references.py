@@ -94,6 +94,8 @@ def pure_equilibria(game: BayesianGame, *, objective: str = "leader", epsilon: F
     lists = [np.array(list(product(*rows)), dtype=np.int64) for rows in each]
     shape = tuple(len(rows) for rows in lists)
     problem = Problem(game, aim, game.objective(objective), "upper", eps)
+    # a difference of payoffs is off by rounding, and twice by what doubles are off from exact payoffs far from 0
+    loose = 1e-9 + max(4 * game.payoff_error(i) / scale for i, scale in enumerate(problem.payoff_scale))
     kept: list[IntArray] = []
     step = max(1, _CHUNK * 64 // game.prior.size)
     for start in range(0, count, step):
@@ -104,7 +106,7 @@ def pure_equilibria(game: BayesianGame, *, objective: str = "leader", epsilon: F
         regrets = columns.row < problem.n_regrets
         excess = columns.value[regrets] - problem.bounds[columns.row[regrets]]
         np.maximum.at(worst, columns.column[regrets], excess)
-        kept.append(keys[worst <= 1e-9])
+        kept.append(keys[worst <= loose])
         if sum(map(len, kept)) > MOST_EQUILIBRIA:
             raise UsageError(f"expected at most {MOST_EQUILIBRIA:,} pure equilibria, found more")
     candidates = np.concatenate(kept)
@@ -424,6 +426,8 @@ def optimal_bayesian_commitment(prior: Sequence[Any], leader_payoffs: Any, follo
     if actions**types > MOST_REPLIES or tables[1].shape != tables[0].shape:
         raise UsageError(f"expected tables of one shape and at most {MOST_REPLIES} strategies of the follower")
     total = sum(weights)
+    if min(weights) < 0 or total == 0:
+        raise UsageError("expected weights of types that are not negative, and not all 0", field="prior")
     strategies = list(product(range(actions), repeat=types))
     merged = [
         np.stack([sum(w / total * table[t, :, s[t]] for t, w in enumerate(weights)) for s in strategies], axis=1)

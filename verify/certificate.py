@@ -106,6 +106,8 @@ def round_multipliers(
 def round_potentials(game: BayesianGame, potentials: Sequence[FloatArray], grid: int = MULTIPLIER_GRID) -> list[Tensor]:
     """Potentials on a grid relative to the largest of them; axes (types.., actions..), length 1 on the own action."""
     largest = max((float(np.abs(f).max(initial=0.0)) for f in potentials), default=0.0)
+    if not math.isfinite(largest):
+        raise UsageError("expected finite potentials")
     unit = _unit(largest, grid)
     scale = float(unit)
     return potential_tensors(game.plain, [[int(k) * unit for k in np.rint(f / scale).ravel()] for f in potentials])

@@ -24,6 +24,9 @@ from .play import IntArray, PlayLog
 GRID_POINTS = 40
 """Number of fixed values lambda_k = 0.8 * 2^(-k/2) / c; each gets the weight 1/GRID_POINTS."""
 
+TINY = 1e-140
+"""Gains of a smaller range are not squared: that would vanish in doubles."""
+
 
 @dataclass(frozen=True)
 class GapInterval:
@@ -80,13 +83,17 @@ def estimate_gap(game: BayesianGame, log: PlayLog | History, *, level: float = 0
             variation += np.maximum(0.0, squares - 2 * centre * gains + block.rounds * centre**2)
             sums += gains
             before += block.rounds
-        spread = game.payoff_range(i)
-        radius = _radius(variation, _ranges(game, i), logarithm)
+        spread, ranges = game.payoff_range(i), _ranges(game, i)
+        # in units of the squared range, which no term exceeds
+        share = np.where(ranges >= TINY, variation / np.maximum(ranges, TINY) ** 2, before)
+        radius = _radius(share, ranges, logarithm)
         counts = history.visits(i)
         weight = np.where(game.marginal(i) > 0, game.marginal(i), np.nan)[:, None] * history.rounds
         seen = (counts > 0)[:, None]
-        low = np.where(seen, np.maximum((sums - radius) / weight, -spread), -spread)
-        high = np.where(seen, np.minimum((sums + radius) / weight, spread), spread)
+        # all this is about the game in doubles, whose regrets are as near as two payoffs to the exact ones
+        off = 2 * game.payoff_error(i)
+        low = np.where(seen, np.maximum((sums - radius) / weight, -spread), -spread) - off
+        high = np.where(seen, np.minimum((sums + radius) / weight, spread), spread) + off
         lowers.append(np.where(known[i], low, np.nan))
         uppers.append(np.where(known[i], high, np.nan))
         visits.append(counts.astype(float))
@@ -111,7 +118,7 @@ def estimate_mean(
         Lower and upper ends, shape (..), within the bounds.
 
     Raises:
-        UsageError: a level outside (0, 1), or samples outside their bounds.
+        UsageError: a level outside (0, 1), no samples, or samples outside their bounds.
 
     Source: Maurer, Pontil 2009 (arXiv 0907.3740), theorem 4, on both sides.
 
@@ -124,12 +131,16 @@ def estimate_mean(
     values = np.asarray(samples, dtype=float)
     low, high = np.asarray(lowest, dtype=float), np.asarray(highest, dtype=float)
     span, count = high - low, len(values)
+    if not count:
+        raise UsageError("expected at least one sample")
     if not ((values >= low - 1e-9 * span) & (values <= high + 1e-9 * span)).all():
         raise UsageError("expected samples between lowest and highest")
     if count == 1:
         return np.broadcast_to(low, values.shape[1:]) + 0.0, np.broadcast_to(high, values.shape[1:]) + 0.0
     logarithm = math.log(4 / (1 - level))
-    radius = np.sqrt(2 * values.var(axis=0, ddof=1) * logarithm / count) + 7 * span * logarithm / (3 * (count - 1))
+    # in units of the span, so that the squares of tiny numbers do not vanish
+    spread = ((values - low) / np.where(span > 0, span, 1.0)).var(axis=0, ddof=1)
+    radius = span * (np.sqrt(2 * spread * logarithm / count) + 7 * logarithm / (3 * (count - 1)))
     mean = values.mean(axis=0)
     return np.maximum(mean - radius, low), np.minimum(mean + radius, high)
 
@@ -155,13 +166,11 @@ def _ranges(game: BayesianGame, i: int) -> FloatArray:
     return np.asarray(np.maximum(high, 0.0) - np.minimum(low, 0.0))
 
 
-def _radius(variation: FloatArray, c: Any, logarithm: float) -> FloatArray:
-    """min_k [logarithm + psi(lambda_k) V] / lambda_k for each entry; 0 where the range c is 0."""
-    steps = (0.8 * 2.0 ** (-np.arange(GRID_POINTS) / 2)).reshape(-1, *(1,) * variation.ndim)
+def _radius(share: FloatArray, c: Any, logarithm: float) -> FloatArray:
+    """min_k [logarithm + psi(lambda_k) V] / lambda_k for each entry, given V / c^2; 0 where the range c is 0."""
+    steps = (0.8 * 2.0 ** (-np.arange(GRID_POINTS) / 2)).reshape(-1, *(1,) * share.ndim)
     psi = -np.log1p(-steps) - steps
-    positive = np.where(c > 0, c, 1.0)
-    radius = ((logarithm + psi * variation / positive**2) * positive / steps).min(axis=0)
-    return np.where(c > 0, radius, 0.0)
+    return np.asarray(c * ((logarithm + psi * share) / steps).min(axis=0))
 
 
 # ------------------------------------------------------------------------------------------ assumption A2
@@ -292,7 +301,7 @@ def _correlation(game: BayesianGame, log: PlayLog, alpha: float, drift: float) -
         for j in range(i):
             found = _pair(here, actions[same][:, :, i], actions[same][:, :, j], game, (i, j))
             sums, variation = found
-            radius = _radius(variation, 2.0, logarithm) + allowed[:, None, None]
+            radius = _radius(variation / 4.0, 2.0, logarithm) + allowed[:, None, None]
             cell, x, y = np.unravel_index(int((np.abs(sums) - radius).argmax()), sums.shape)
             excess = float(abs(sums[cell, x, y]) - radius[cell, x, y])
             if excess > 0 and (best is None or excess > best[0]):

@@ -60,7 +60,7 @@ def _contraction(game: BayesianGame, i: int) -> tuple[str, FloatArray, list[int]
     """Formula and first operand of: expected payoff of each own type and action against the others' strategies."""
     n = game.n_players
     types, actions = axis_letters(n)
-    payoff = game.payoffs[i]
+    payoff = game.near_payoffs[i]
     needed = [j for j in range(n) if payoff.shape[n + j] > 1]
     weighted = game.conditional(i).reshape(game.type_shape + (1,) * n) * payoff
     weighted = weighted.reshape(*game.type_shape, *(payoff.shape[n + j] for j in needed))

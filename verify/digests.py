@@ -23,6 +23,9 @@ _WORTH_IT = 64
 
 _CHUNK = 10_000
 
+_MARK = 128
+"""Bytes from here on stand for brackets until the text is made; all text is ASCII."""
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -41,7 +44,7 @@ def _canonical(array: Tensor) -> Iterator[bytes]:
         return
     depth = len(array.shape)
     # after a number stands what parts it from the next, or one byte for the brackets that end here and begin
-    ends = np.array([list(b'","'), *([k, 0, 0] for k in range(1, depth + 1))], dtype=np.uint8)
+    ends = np.array([list(b'","'), *([_MARK + k, 0, 0] for k in range(1, depth + 1))], dtype=np.uint8)
     brackets = [b'"' + b"]" * k + b"," + b"[" * k + b'"' for k in range(1, depth)] + [b'"' + b"]" * depth]
     sizes = [int(np.prod(array.shape[k:])) for k in range(1, depth)]
     yield b"[" * depth + b'"'
@@ -51,7 +54,7 @@ def _canonical(array: Tensor) -> Iterator[bytes]:
         level = sum((after % size == 0).astype(np.int64) for size in sizes) + (after == count)
         text = _text(numerators, powers, np.take(ends, level, axis=0))
         for k, bracket in enumerate(brackets, start=1):
-            text = text.replace(bytes([k]), bracket)
+            text = text.replace(bytes([_MARK + k]), bracket)
         yield text
         first += len(numerators)
 

@@ -28,6 +28,9 @@ _MASK = (1 << BITS) - 1
 _MOST_TERMS = 1 << (62 - 2 * BITS)
 """How many products of two limbs an accumulator takes between carries."""
 
+_BESIDE = 1 << 7
+"""So many digits of so many factors are added up between carries: together no more terms than that."""
+
 MAX_NODES = 50_000_000
 """How long a strategic-form search may be here: a minute or so."""
 
@@ -233,6 +236,8 @@ class _Account:
         for k, digit in enumerate(digits):
             if digit:
                 self.limbs[k : k + len(values)] += values * digit
+            if (k + 1) % _MOST_TERMS == 0:
+                self._carry()
         self._carry()
 
     def deviations(self, payoff: Limbs, i: int, gains: dict[int, int]) -> None:
@@ -243,11 +248,13 @@ class _Account:
         width = max(map(len, digits))
         table = np.array([row + [0] * (width - len(row)) for row in digits], dtype=np.int64)
         self._grow(len(payoff) + width + 2)
-        for start in range(0, len(chosen), _MOST_TERMS // max(1, width)):
-            part = slice(start, start + _MOST_TERMS // max(1, width))
+        for start in range(0, len(chosen), _BESIDE):
+            part = slice(start, start + _BESIDE)
             for k in range(width):
                 deviated = own[..., part] @ table[part, k]
                 self.limbs[k : k + len(payoff)] -= np.expand_dims(deviated, 1 + i)
+                if (k + 1) % _BESIDE == 0:
+                    self._carry()
             self._carry()
 
     def _carry(self) -> None:

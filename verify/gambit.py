@@ -140,8 +140,6 @@ class _Reader:
         strategies = self._strategies(len(names))
         comment = self._take("text") if self._peek()[0] == "text" else ""
         profiles = prod(len(labels) for labels in strategies)
-        if profiles > MAX_PROFILES:
-            self._refuse(f"expected at most {MAX_PROFILES} strategy profiles, got {profiles}")
         rows = (
             self._outcomes(len(names), profiles) if self._peek() == ("sign", "{") else self._table(len(names), profiles)
         )
@@ -152,6 +150,7 @@ class _Reader:
     def _strategies(self, n: int) -> list[list[str]]:
         self._sign("{")
         out: list[list[str]] = []
+        profiles = 1
         while self._peek() != ("sign", "}"):
             if self._peek() == ("sign", "{"):
                 labels = self._braced_texts()
@@ -160,6 +159,9 @@ class _Reader:
             if not labels or len(set(labels)) != len(labels):
                 self._refuse(f"expected distinct strategies for player {len(out) + 1}, at least one")
             out.append(labels)
+            profiles *= len(labels)
+            if profiles > MAX_PROFILES:
+                self._refuse(f"expected at most {MAX_PROFILES} strategy profiles, got {profiles} and more")
         self._sign("}")
         if len(out) != n:
             self._refuse(f"expected strategies for {n} players, got {len(out)}")
@@ -318,15 +320,16 @@ def _plan_name(game: PlainGame, i: int, plan: tuple[int, ...]) -> str:
 
 def _labels(names: list[str]) -> list[str]:
     """Labels that Gambit takes: distinct, printable ASCII, single spaces."""
-    out: list[str] = []
+    out: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for name in names:
         ascii_only = "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in name)
         base = label = " ".join(ascii_only.split()) or "_"
-        k = 2
         while label in out:
-            label, k = f"{base}_{k}", k + 1
-        out.append(label)
-    return out
+            numbers[base] = numbers.get(base, 1) + 1
+            label = f"{base}_{numbers[base]}"
+        out[label] = None
+    return list(out)
 
 
 def _braced(labels: list[str]) -> str:

@@ -6,9 +6,11 @@ arrays broadcast, so private values and complete information cost no memory. Rea
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -18,11 +20,14 @@ import numpy.typing as npt
 from .digests import game_sha256
 from .errors import FormatError, GameError, UsageError
 from .notebook import html_table
-from .plain import LARGEST_PAYOFF, DoubleNumerators, PlainGame, Tensor, normalised_prior, parse_game
+from .plain import LARGEST_PAYOFF, DoubleNumerators, PlainGame, Tensor, normalised_prior, parse_game, player_of
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+
+MOST_PLAYERS = 24
+"""Two axes a player, and letters for `numpy.einsum`."""
 
 IN_MEMORY = 1 << 14
 """Up to this many numbers the exact form of an array of doubles is kept in memory: about 50 bytes each."""
@@ -90,6 +95,7 @@ class BayesianGame:
             self._from_arrays()
         else:
             plain = self._exact or parse_game(self._document())
+            _check_count(plain.n)
             put = object.__setattr__
             put(self, "_exact", plain)
             put(self, "name", plain.name)
@@ -105,17 +111,22 @@ class BayesianGame:
     # ------------------------------------------------------------------------------------ construction
 
     def _is_numeric(self) -> bool:
-        """Whether all arrays are numpy arrays of doubles or machine integers, whose exact form can wait."""
+        """Whether all arrays are numpy arrays of numbers that are doubles, whose exact form can wait."""
         if not isinstance(self.payoffs, (list, tuple)):
             return False
         arrays = [self.prior, *self.payoffs] + ([] if self.leader is None else [self.leader])
-        return all(isinstance(values, np.ndarray) and values.dtype.kind in "fiu" for values in arrays)
+        return all(isinstance(values, np.ndarray) and _are_doubles(values) for values in arrays)
 
     def _from_arrays(self) -> None:
         n = len(self.payoffs)
         prior = np.asarray(self.prior)
+        _check_count(n)
         if n == 0 or prior.ndim != n:
             raise GameError(f"expected one axis a player ({n}), got {prior.ndim}", field="prior")
+        if self.players is not None and len(self.players) != n:
+            raise GameError(
+                f"expected {n} players, one for each payoff array, got {len(self.players)}", field="players"
+            )
         checked = []
         actions = [1] * n
         for where, given in [
@@ -151,8 +162,8 @@ class BayesianGame:
         put(self, "leader", checked[n][1] if len(checked) > n else None)
         put(self, "feasible", masks)
         put(self, "players", tuple(self.players or _names(prior.shape, actions)))
-        if len(self.players) != n or any(len(p.types) != k for p, k in zip(self.players, prior.shape, strict=True)):
-            raise GameError(f"expected {n} players with as many types as the prior has", field="players")
+        if any(len(p.types) != k for p, k in zip(self.players, prior.shape, strict=True)):
+            raise GameError("expected players with as many types as the prior has", field="players")
 
     def _array_masks(self, n: int, types: Sequence[int], actions: Sequence[int]) -> tuple[BoolArray, ...]:
         if self.feasible is None:
@@ -257,6 +268,21 @@ class BayesianGame:
         values = payoff[cells]
         return float(values.max() - values.min())
 
+    @cached_property
+    def near_payoffs(self) -> tuple[FloatArray, ...]:
+        """`payoffs`, moved towards 0 where they are far from it: regrets are the same, and lose fewer digits there."""
+        lows = [(values, float(values.min()), float(np.ptp(values))) for values in self.payoffs]
+        return tuple(values - low if abs(low) > 16 * span else values for values, low, span in lows)
+
+    def payoff_error(self, i: int) -> float:
+        """How far the doubles of player i's payoffs may be from the exact ones, payoff units; 0 for doubles."""
+        exact = None if self._exact is None else self._exact.payoffs[i]
+        if exact is None or isinstance(exact.numerators, DoubleNumerators):
+            return 0.0
+        one = exact.denominator
+        worst = max(abs(Fraction(value / one) - Fraction(value, one)) for value in set(exact.numerators))
+        return math.nextafter(float(worst), math.inf) if worst else 0.0
+
     def objective(self, objective: str | npt.ArrayLike = "leader") -> FloatArray:
         """The array w of an objective: ``leader``, ``welfare`` (sum of followers' payoffs), ``player:I`` or an array.
 
@@ -277,11 +303,7 @@ class BayesianGame:
             return self.leader
         if objective == "welfare":
             return np.asarray(sum(self.payoffs[1:], start=self.payoffs[0]))
-        name, _, number = objective.partition(":")
-        if name == "player" and number.isascii() and number.isdigit() and int(number) < self.n_players:
-            return self.payoffs[int(number)]
-        last = self.n_players - 1
-        raise UsageError(f"expected the objective leader, welfare or player:0 to player:{last}, got {objective!r}")
+        return self.payoffs[player_of(objective, self.n_players)]
 
     # ------------------------------------------------------------------------------------ exact side
 
@@ -324,6 +346,20 @@ def _names(types: Sequence[int], actions: Sequence[int]) -> tuple[Player, ...]:
         Player(f"player {i}", tuple(f"t{k}" for k in range(t)), tuple(f"a{k}" for k in range(a)))
         for i, (t, a) in enumerate(zip(types, actions, strict=True))
     )
+
+
+def _check_count(players: int) -> None:
+    if players > MOST_PLAYERS:
+        raise GameError(f"expected at most {MOST_PLAYERS} players, got {players}", field="players")
+
+
+def _are_doubles(values: np.ndarray) -> bool:
+    """Whether a double holds each number exactly."""
+    if values.dtype.kind == "f":
+        return values.dtype.itemsize <= 8
+    if values.dtype.kind not in "iu":
+        return False
+    return values.dtype.itemsize <= 4 or not values.size or max(int(values.max()), -int(values.min())) <= 1 << 53
 
 
 def _listed(value: Any) -> Any:

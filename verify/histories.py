@@ -134,6 +134,8 @@ class History:
             arrays = np.asarray(types), np.asarray(actions)
             if not arrays[0].ndim == arrays[1].ndim == 2 or {a.shape[1] for a in arrays} != {game.n_players}:
                 raise PlayError(f"expected {game.n_players} types and {game.n_players} actions a round", field="rounds")
+            if any(array.dtype.kind not in "iu" for array in arrays):
+                raise PlayError("expected whole numbers", field="rounds")
             for low, high in _pieces(start, start + len(arrays[0])):
                 part = [array[low - start : high - start] for array in arrays]
                 flat = _flat_cells(game, part[0], part[1])

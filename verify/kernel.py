@@ -18,6 +18,7 @@ from itertools import product
 from typing import Any
 
 from .errors import CertificateError, FormatError, UsageError
+from .numerals import show
 from .plain import (
     PlainGame,
     PlainPlay,
@@ -30,6 +31,7 @@ from .plain import (
     parse_number,
     parse_play,
     parse_tensor,
+    player_of,
     tensor,
 )
 
@@ -100,10 +102,7 @@ def objective_tensor(game: PlainGame, objective: str, custom: object = None) -> 
         if custom is None:
             raise UsageError("a custom objective needs its array")
         return parse_tensor(custom, axes, "objective")
-    name, _, number = objective.partition(":")
-    if name == "player" and number.isascii() and number.isdigit() and int(number) < game.n:
-        return game.payoffs[int(number)]
-    raise UsageError(f"expected the objective leader, welfare or player:0 to player:{game.n - 1}, got {objective!r}")
+    return game.payoffs[player_of(objective, game.n)]
 
 
 # ------------------------------------------------------------------------------- plays
@@ -154,7 +153,6 @@ def conditional_cells(game: PlainGame, play: PlainPlay) -> Conditional:
         starts = [range(t * count, len(numerators), step) for t in range(game.type_shape[i])]
         who.append([[[(a, x) for a, x in enumerate(numerators[k : k + count]) if x] for k in own] for own in starts])
         scale *= play.strategies[i].denominator
-    places = list(product(*map(range, game.action_shape)))
     for types in weights:
         total: dict[int, int] = {}
         chosen = [who[i][t] for i, t in enumerate(types)]
@@ -164,8 +162,17 @@ def conditional_cells(game: PlainGame, play: PlainPlay) -> Conditional:
                 joint = [(at * count + a, mass * x) for at, mass in joint for a, x in rows[k]]
             for at, mass in joint:
                 total[at] = total.get(at, 0) + mass
-        cells[types] = [(places[at], total[at]) for at in sorted(total)]
+        cells[types] = [(_joint_action(game, at), total[at]) for at in sorted(total)]
     return cells, scale, weights, weight_denominator
+
+
+def _joint_action(game: PlainGame, place: int) -> tuple[int, ...]:
+    """The joint action at a place in C order."""
+    out = []
+    for count in reversed(game.action_shape):
+        place, action = divmod(place, count)
+        out.append(action)
+    return tuple(reversed(out))
 
 
 def exact_value(game: PlainGame, play: PlainPlay, objective: Tensor) -> Fraction:
@@ -481,7 +488,10 @@ def strategic_form_holds(
             state.update(before)
         return True
 
-    return sum(map(max, totals)) <= limit or search(0, totals), nodes
+    try:
+        return sum(map(max, totals)) <= limit or search(0, totals), nodes
+    except RecursionError:  # a thousand types to go through: as if the nodes had run out
+        return False, max_nodes + 1
 
 
 def replying_player(game: PlainGame) -> int:
@@ -514,25 +524,29 @@ class Claim:
     value: Fraction
 
     def sentence(self, game: PlainGame) -> str:
-        """The claim in words."""
-        value, of = _decimal(self.value), SET_NAMES[self.equilibrium_set]
+        """The claim in words; a number that has to be rounded is rounded so that the sentence stays true."""
+        name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in game.name)
+        of = SET_NAMES[self.equilibrium_set]
         subject = {"leader": "the leader's value", "welfare": "welfare", "custom": "the given objective"}.get(
             self.objective, f"the payoff of player {self.objective.partition(':')[2]}"
         )
         if self.kind == "gap":
-            return f'in the game "{game.name}" the largest gain from a fixed deviation against this play is {value}'
+            gain = _decimal(self.value, "nearest")
+            return f'in the game "{name}" the largest gain from a fixed deviation against this play is {gain}'
         if self.kind == "attained":
-            within = f"a play whose largest gain from a fixed deviation is at most {_decimal(self.epsilon)}"
-            return f'in the game "{game.name}" {subject} is {value} at {within}, of the form of the {of}'
-        side = "at most" if self.kind == "upper" else "at least"
-        return (
-            f'in the game "{game.name}" {subject} is {side} {value} over all {of} with epsilon {_decimal(self.epsilon)}'
-        )
+            within = f"a play whose largest gain from a fixed deviation is at most {_decimal(self.epsilon, 'up')}"
+            value = _decimal(self.value, "nearest")
+            return f'in the game "{name}" {subject} is {value} at {within}, of the form of the {of}'
+        side, direction = ("at most", "up") if self.kind == "upper" else ("at least", "down")
+        value, epsilon = _decimal(self.value, direction), _decimal(self.epsilon, "down")
+        return f'in the game "{name}" {subject} is {side} {value} over all {of} with epsilon {epsilon}'
 
 
-def _decimal(value: Fraction) -> str:
-    text = number_text(value)
-    return text if len(text) <= 12 else f"{float(value):.10g}"
+def _decimal(value: Fraction, direction: str) -> str:
+    """A short number exactly, a longer one rounded in a direction; "about" says so where that is the nearest."""
+    if max(abs(value.numerator), value.denominator) < 10**12 and len(number_text(value)) <= 12:
+        return number_text(value)
+    return ("about " if direction == "nearest" else "") + show(value, 10, direction)
 
 
 def check_certificate(
@@ -669,8 +683,10 @@ def _check_outer(
             return None
         if nodes > max_nodes:
             return f"the strategic-form search did not finish within {max_nodes} nodes"
-        return f"the multipliers do not prove the bound {_decimal(claim.value)} over the strategic-form set"
-    return f"the multipliers prove only {_decimal(bound)}, not {_decimal(claim.value)}"
+        claimed = _decimal(claim.value, "nearest")
+        return f"the multipliers do not prove the bound {claimed} over the strategic-form set"
+    out, back = ("up", "down") if claim.kind == "upper" else ("down", "up")
+    return f"the multipliers prove only {_decimal(bound, out)}, not {_decimal(claim.value, back)}"
 
 
 def _check_play(game: PlainGame, claim: Claim, objective: Tensor, evidence: dict[str, Any]) -> str | None:
@@ -690,15 +706,13 @@ def _check_play(game: PlainGame, claim: Claim, objective: Tensor, evidence: dict
     conditional = conditional_cells(game, play)
     gap, _ = _largest(_regrets(game, conditional))
     if claim.kind == "gap":
-        return None if gap == claim.value else f"the gap is {_decimal(gap)}, not {_decimal(claim.value)}"
+        return None if gap == claim.value else f"the gap is {_decimal(gap, 'nearest')}, not what is claimed"
     value = _value(game, conditional, objective)
     if value != claim.value:
-        return f"the play is worth {_decimal(value)}, not {_decimal(claim.value)}"
-    return (
-        None
-        if gap <= claim.epsilon
-        else f"a deviation gains {_decimal(gap)}, more than epsilon {_decimal(claim.epsilon)}"
-    )
+        return f"the play is worth {_decimal(value, 'nearest')}, not what is claimed"
+    if gap <= claim.epsilon:
+        return None
+    return f"a deviation gains {_decimal(gap, 'up')}, more than epsilon {_decimal(claim.epsilon, 'down')}"
 
 
 def potential_tensors(game: PlainGame, values: Sequence[Sequence[Fraction]]) -> list[Tensor]:

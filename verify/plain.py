@@ -24,7 +24,8 @@ from itertools import filterfalse, islice, product
 from pathlib import Path
 from typing import Any
 
-from .errors import FormatError, GameError, PlayError, SpverifyError, UnreadableError
+from .errors import BudgetError, FormatError, GameError, PlayError, SpverifyError, UnreadableError, UsageError
+from .numerals import show, show_exact
 
 GRID = 1 << 40
 """Play rows given as floats are put on the grid of multiples of 1/GRID (theory T1)."""
@@ -33,6 +34,9 @@ SUM_TOLERANCE = Fraction(1, 10**9)
 """How far a row of floats may be from summing to 1 (theory T1)."""
 
 LARGEST_PAYOFF = 10**100
+SMALLEST_SHARE = Fraction(1, 10**300)
+"""Positive probabilities are at least this, so that they are positive in doubles too."""
+
 MAX_DOCUMENT_BYTES = 1 << 30
 MAX_DIGITS = 4300
 _RATIONAL = re.compile(r"[+-]?[0-9]+(/[0-9]+)?")
@@ -75,8 +79,15 @@ def parse_number(value: object, where: str = "number") -> Fraction:
 
 
 def number_text(value: Fraction) -> str:
-    """The canonical text of a rational: ``"p"`` or ``"p/q"`` in lowest terms."""
-    return str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
+    """The canonical text of a rational: ``"p"`` or ``"p/q"`` in lowest terms.
+
+    Raises:
+        BudgetError: a number longer than Python writes (and than `parse_number` reads).
+    """
+    try:
+        return str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
+    except ValueError:
+        raise BudgetError(f"an exact number came out longer than the {MAX_DIGITS} digits that are written") from None
 
 
 def number_json(value: Fraction) -> int | float | str:
@@ -107,7 +118,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in pairs:
         if key in out:
-            raise FormatError(f'the key "{key}" stands twice in one object')
+            raise FormatError(f"the key {_show(key)} stands twice in one object")
         out[key] = value
     return out
 
@@ -128,19 +139,24 @@ def _refuse_constant(text: str) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Reads JSON strictly: duplicate keys, NaN, infinities and numbers beyond a double are refused."""
+    """Reads JSON strictly: duplicate keys, NaN, infinities, numbers beyond a double, half a surrogate are refused."""
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        return json.loads(
+        found = json.loads(
             text,
             object_pairs_hook=_no_duplicates,
             parse_float=_nearest_double,
             parse_int=_integer,
             parse_constant=_refuse_constant,
         )
+        if "\\u" in text:
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
+        return found
     except UnicodeDecodeError:
         raise UnreadableError("expected JSON text in UTF-8, found bytes that are not text") from None
+    except UnicodeEncodeError:
+        raise UnreadableError("expected Unicode text, found half of a surrogate pair (\\ud800 to \\udfff)") from None
     except json.JSONDecodeError as error:
         what = (
             "is empty" if not text.strip() else f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
@@ -523,6 +539,19 @@ class PlainGame:
         return out.hexdigest()
 
 
+def player_of(objective: str, n: int) -> int:
+    """Which player's payoff the objective ``player:I`` means, in a game of n players.
+
+    Raises:
+        UsageError: any other objective.
+    """
+    names = [f"player:{i}" for i in range(n)]
+    if objective not in names:
+        shown = _show(objective)
+        raise UsageError(f"expected the objective leader, welfare or player:0 to player:{n - 1}, got {shown}")
+    return names.index(objective)
+
+
 def digest(document: object) -> str:
     """sha256 of a document's canonical JSON text."""
     return hashlib.sha256(_canonical_text(document).encode("ascii")).hexdigest()
@@ -592,17 +621,18 @@ def normalised_prior(weights: Tensor, *, is_float: bool) -> Tensor:
     """The prior of given weights (theory T1); see `parse_game` for what is refused."""
     for k, weight in enumerate(weights.numerators):
         if weight < 0:
-            shown = float(Fraction(weight, weights.denominator))
+            shown = show(Fraction(weight, weights.denominator))
             raise GameError(
-                f"expected probabilities, got the negative {shown:g}",
-                field="prior" + _index(k, weights.shape),
+                f"expected probabilities, got the negative {shown}", field="prior" + _index(k, weights.shape)
             )
     total = sum(weights.numerators)
     if total == 0:
         raise GameError("expected some positive probability, got only zeros", field="prior")
     if is_float and abs(Fraction(total, weights.denominator) - 1) > SUM_TOLERANCE:
-        shown = float(Fraction(total, weights.denominator))
-        raise GameError(f"expected probabilities that sum to 1, got the sum {shown:.12g}", field="prior")
+        shown = show(Fraction(total, weights.denominator), 12)
+        raise GameError(f"expected probabilities that sum to 1, got the sum {shown}", field="prior")
+    if min(filter(None, weights.numerators)) < SMALLEST_SHARE * total:
+        raise GameError("expected probabilities of 0 or at least 1e-300, got a smaller one", field="prior")
     divisor = math.gcd(total, *weights.numerators)
     return Tensor(weights.shape, [w // divisor for w in weights.numerators], total // divisor)
 
@@ -680,18 +710,17 @@ def _exact_parts(values: Sequence[object], where: str) -> tuple[list[int], int, 
         row = [parse_number(value, f"{where}[{k}]") for k, value in enumerate(values)]
         for k, entry in enumerate(row):
             if entry.numerator < 0:
-                raise PlayError(f"expected a probability, got the negative {float(entry):g}", field=f"{where}[{k}]")
+                raise PlayError(f"expected a probability, got the negative {show(entry)}", field=f"{where}[{k}]")
         parts, one = _whole(row)
     total = sum(parts)
     if not any(isinstance(value, float) for value in values):
         if total != one:
-            raise PlayError(
-                f"expected probabilities that sum to 1, got the sum {number_text(Fraction(total, one))}",
-                field=where,
-            )
+            shown = show_exact(Fraction(total, one), 12)
+            raise PlayError(f"expected probabilities that sum to 1, got the sum {shown}", field=where)
         return parts, one, Fraction(0)
     if abs(total - one) * SUM_TOLERANCE.denominator > SUM_TOLERANCE.numerator * one:
-        raise PlayError(f"expected probabilities that sum to 1, got the sum {total / one:.12g}", field=where)
+        shown = show(Fraction(total, one), 12)
+        raise PlayError(f"expected probabilities that sum to 1, got the sum {shown}", field=where)
     units = _largest_remainder(parts, GRID)
     change = max(abs(unit * one - part * GRID) for unit, part in zip(units, parts, strict=True))
     return units, GRID, Fraction(change, GRID * one)
@@ -734,7 +763,7 @@ def parse_play(document: object, game: PlainGame) -> PlainPlay:
         "mixture": ("kind", "weights", "strategies"),
         "log": ("kind", "rounds"),
     }
-    if document.get("format") == "spverify-play" and kind not in keys:
+    if document.get("format") == "spverify-play" and not (isinstance(kind, str) and kind in keys):
         raise PlayError(f"expected one of {', '.join(keys)}, got {_show(kind)}", field="kind")
     doc = check_keys(document, "spverify-play", keys.get(str(kind), ("kind",)))
     return {"conditional": _conditional, "plan": _plan, "mixture": _mixture, "log": _log}[str(kind)](doc, game)
@@ -785,9 +814,7 @@ def _conditional(doc: dict[str, Any], game: PlainGame) -> PlainPlay:
         for a, actions in enumerate(product(*map(range, game.action_shape))):
             if row[a] and not all(game.feasible[i][types[i]][actions[i]] for i in range(game.n)):
                 place = where + "".join(f"[{x}]" for x in actions)
-                raise PlayError(
-                    f"has mass {float(row[a]):g} on an action that is not feasible for its type", field=place
-                )
+                raise PlayError(f"has mass {show(row[a])} on an action that is not feasible for its type", field=place)
         entries.extend(row)
     return PlainPlay("conditional", sigma=tensor(entries, axes), largest_change=change)
 
@@ -796,7 +823,8 @@ def _refuse_mass(parts: list[int], one: int, feasible: Sequence[bool], where: st
     for a, mass in enumerate(parts):
         if mass and not feasible[a]:
             raise PlayError(
-                f"has mass {mass / one:g} on an action that is not feasible for its type", field=f"{where}[{a}]"
+                f"has mass {show(Fraction(mass, one))} on an action that is not feasible for its type",
+                field=f"{where}[{a}]",
             )
 
 
@@ -948,37 +976,44 @@ class NpzArray:
         """The one string that the array holds."""
         if self.dtype[:2] != "<U" or self.shape not in ((), (1,)):
             raise FormatError(f"expected one string, got numpy dtype {self.dtype}", field=where)
-        return self.data.decode("utf-32-le").rstrip("\0")
+        try:
+            return self.data.decode("utf-32-le").rstrip("\0")
+        except UnicodeDecodeError:
+            raise FormatError("expected Unicode text, found something else", field=where) from None
 
 
 def read_npz(path: str | Path, limit: int = MAX_DOCUMENT_BYTES) -> dict[str, NpzArray]:
     """The arrays of an ``.npz`` file, read with the standard library; nothing in it is ever unpickled."""
-    data = read_bytes(path, limit)
+    try:
+        return parse_npz(read_bytes(path, limit), limit)
+    except SpverifyError as error:
+        raise error.at(path) from None
+
+
+def parse_npz(data: bytes, limit: int = MAX_DOCUMENT_BYTES) -> dict[str, NpzArray]:
+    """The arrays of an ``.npz`` file's bytes; see `read_npz`."""
+    out: dict[str, NpzArray] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             if len(entries) > 4096 or sum(entry.file_size for entry in entries) > limit:
-                raise UnreadableError("the archive unpacks to more than is read", path=path)
-            return {entry.filename.removesuffix(".npy"): _npy(archive.read(entry), entry.filename) for entry in entries}
-    except SpverifyError as error:
-        raise error.at(path) from None
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        EOFError,
-        RuntimeError,
-        NotImplementedError,
-        OSError,
-        ValueError,
-    ):
-        raise UnreadableError("expected an .npz archive, but it is damaged or of another format", path=path) from None
+                raise UnreadableError("the archive unpacks to more than is read")
+            for entry in entries:
+                name = entry.filename.removesuffix(".npy")
+                if name in out:
+                    raise FormatError("stands twice in the archive", field=name)
+                out[name] = parse_npy(archive.read(entry), name)
+            return out
+    except SpverifyError:
+        raise
     except Exception as error:  # zlib.error is not importable from zipfile; any failure here is a damaged archive
         raise UnreadableError(
-            f"expected an .npz archive, but it is damaged ({type(error).__name__})", path=path
+            f"expected an .npz archive, but it is damaged or of another format ({type(error).__name__})"
         ) from None
 
 
-def _npy(data: bytes, where: str) -> NpzArray:
+def parse_npy(data: bytes, where: str) -> NpzArray:
+    """One array from the bytes of a ``.npy`` file; only plain numbers and texts, never empty."""
     if data[:6] != b"\x93NUMPY" or len(data) < 12:
         raise UnreadableError("expected a numpy array", field=where)
     size = 2 if data[6] == 1 else 4
@@ -993,7 +1028,9 @@ def _npy(data: bytes, where: str) -> NpzArray:
         raise UnreadableError("expected a numpy header", field=where) from None
     if dtype[1] not in "fiubU" or (fortran and len(shape) > 1):
         raise UnreadableError(f"expected plain numbers in C order, got numpy dtype {dtype}", field=where)
-    if len(data) - start != count * width or any(not isinstance(x, int) or x < 0 for x in shape):
+    if any(type(x) is not int or x < 1 for x in shape):
+        raise UnreadableError(f"expected an array that is not empty, got the shape {shape}", field=where)
+    if len(data) - start != count * width:
         raise UnreadableError(f"expected {count * width} bytes of data, got {len(data) - start}", field=where)
     return NpzArray(dtype, shape, data[start:])
 

@@ -34,7 +34,11 @@ class ConditionalPlay:
 
     def conditional(self, game: BayesianGame) -> FloatArray:
         """sigma(a | types), axes (types.., actions..)."""
-        return array_of(_exact_sigma(self, game)) if not isinstance(self.sigma, np.ndarray) else _floats(self.sigma)
+        if isinstance(self.sigma, np.ndarray):
+            return as_doubles(self.sigma)
+        sigma = exact(self, game).sigma
+        assert sigma is not None
+        return array_of(sigma)
 
     def to_document(self) -> dict[str, Any]:
         """The ``spverify-play`` document."""
@@ -82,14 +86,17 @@ class PlanPlay:
     kind: ClassVar[str] = "plan"
 
     def __post_init__(self) -> None:
-        arrays = tuple(np.atleast_2d(np.asarray(rows, dtype=np.int64)) for rows in self.strategies)
+        given = [np.atleast_2d(np.asarray(rows)) for rows in self.strategies]
+        if any(rows.dtype.kind not in "iu" for rows in given):
+            raise PlayError("expected whole numbers, the action at each own type", field="strategies")
+        arrays = tuple(rows.astype(np.int64) for rows in given)
         if any(len(rows) != len(self.weights) for rows in arrays):
             raise PlayError(f"expected {len(self.weights)} profiles for each player", field="strategies")
         object.__setattr__(self, "strategies", arrays)
 
     def conditional(self, game: BayesianGame) -> FloatArray:
         """sigma(a | types), axes (types.., actions..)."""
-        weights = np.array([float(Fraction(w)) for w in self.weights])
+        weights = as_doubles(self.weights)
         out = np.zeros((np.prod(game.type_shape, dtype=int), np.prod(game.action_shape, dtype=int)))
         for cell, types in enumerate(np.ndindex(*game.type_shape)):
             chosen = tuple(rows[:, t] for rows, t in zip(self.strategies, types, strict=True))
@@ -131,8 +138,8 @@ class MixturePlay:
 
     def conditional(self, game: BayesianGame) -> FloatArray:
         """sigma(a | types), axes (types.., actions..)."""
-        weights = np.array([float(Fraction(w)) for w in self.weights])
-        arrays = [_numeric(array) for array in self.strategies]
+        weights = as_doubles(self.weights)
+        arrays = [as_doubles(array) for array in self.strategies]
         types, actions = axis_letters(game.n_players)
         terms = ",".join(f"z{t}{a}" for t, a in zip(types, actions, strict=True))
         cells = int(np.prod(game.shape))
@@ -213,15 +220,8 @@ def play_of(plain: PlainPlay, game: BayesianGame) -> Play:
     return PlayLog([list(t) for t, _ in plain.rounds], [list(a) for _, a in plain.rounds])
 
 
-def _exact_sigma(play: ConditionalPlay, game: BayesianGame) -> Any:
-    return exact(play, game).sigma
-
-
-def _floats(values: Any) -> FloatArray:
-    return np.asarray(values, dtype=np.float64)
-
-
-def _numeric(values: Any) -> FloatArray:
+def as_doubles(values: Any) -> FloatArray:
+    """Probabilities in any form (floats, ints, Fractions, strings) as an array of doubles."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "f":
         return values
     flat = np.array(values, dtype=object)

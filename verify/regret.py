@@ -28,7 +28,7 @@ def weighted_regrets(game: BayesianGame, joint: FloatArray) -> list[FloatArray]:
     """
     n = game.n_players
     out = []
-    for i, payoff in enumerate(game.payoffs):
+    for i, payoff in enumerate(game.near_payoffs):
         against = joint.sum(axis=n + i, keepdims=True)
         deviated = _expected(against, payoff, (i, n + i), game)
         played = _expected(joint, payoff, (i,), game)
@@ -125,7 +125,7 @@ class RegretReport:
         per_type_sum: for each player, sum over own types of p_i max(0, max regret).
         ex_ante: for each player, the gain of one deviation strategy against not deviating at all.
         nashconv: sum of ex_ante; None unless the play is one product profile.
-        leader_value: the leader's value under the play; None if the game has no leader.
+        leader_value, leader_value_exact: the leader's value under the play; None if the game has no leader.
         equilibrium_set: the smallest of sf, ns, tc to which the form of the play shows it to belong.
         largest_change: the most any probability moved when the play was made exact.
     """

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..numerals import show
+from ...verify.numerals import show
 from .text import span
 
 Document = Mapping[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..numerals import show, show_exact
+from ...verify.numerals import show, show_exact
 from .dynamic import WORDS, allowed, is_dynamic, scenarios
 from .pictures import READOUT_NAMES, horizon_picture, learner_picture, range_picture, regret_picture
 from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, pacts, span, summary

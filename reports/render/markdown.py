@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from ..numerals import show, show_exact
+from ...verify.numerals import show, show_exact
 from .dynamic import is_dynamic, lead_rows, sections
 from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, pacts, span, summary
 

@@ -25,7 +25,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from ...verify.game import FloatArray
-from ..numerals import show
+from ...verify.numerals import show
 from .text import learner_rows
 
 Document = Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..numerals import show
+from ...verify.numerals import show
 from .text import colour, facts, paragraph, table
 
 

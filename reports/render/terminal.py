@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..numerals import show
+from ...verify.numerals import show
 from .dynamic import figures_table, horizon_table, is_dynamic
 from .text import MEANING, WIDTH, asides, learner_rows, pacts, span, summary
 

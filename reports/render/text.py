@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from ..numerals import show, show_exact
+from ...verify.numerals import show, show_exact
 
 WIDTH = 80
 SET_NAMES = {"sf": "strategic-form", "ns": "non-signalling", "tc": "type-conditional"}

@@ -18,9 +18,9 @@ import pytest
 
 from spverify.reports.audit import audit_leader
 from spverify.reports.command_report import write_audit
-from spverify.reports.numerals import show
 from spverify.reports.render.text import span
 from spverify.trained_leaders.zoo import zoo_path
+from spverify.verify.numerals import show
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -155,3 +155,8 @@ def test_refusals() -> None:
         BatchDynamics(games.successor[:, :, :2], games.payoffs, games.leader, games.actions, games.start)
     with pytest.raises(UsageError, match="payoffs"):
         BatchDynamics(games.successor, games.payoffs[:, :1], games.leader, games.actions, games.start)
+
+
+def test_next_states_that_do_not_exist_are_refused():
+    with pytest.raises(UsageError, match="next states from 0 to 1"):
+        BatchDynamics(np.full((1, 2, 1), 2), np.zeros((1, 1, 2, 1)), np.zeros((1, 2, 1)), (1,), np.array([1.0, 0.0]))

@@ -216,3 +216,18 @@ def test_best_rule_refuses_what_is_too_much_or_does_not_fit() -> None:
         best_deterministic_rule(np.ones((2, 2)) / 4, [np.zeros((2, 2, 5, 5, 5))] * 2, np.zeros((2, 2, 5, 5, 5)))
     with pytest.raises(UsageError, match="axes"):
         best_deterministic_rule(np.ones(2) / 2, [np.zeros((3, 2, 2))], np.zeros((3, 2, 2)))
+
+
+def test_pure_equilibria_that_doubles_would_miss() -> None:
+    """Staying is worth 0.05 more than moving, exactly; in doubles, 2 apart there, moving gains 1."""
+    stay, move, away = ["10000000000000000.9"] * 2, ["10000000000000001.1", "10000000000000000.6"], ["0", "0"]
+    table = [[[[s], [m], [z]] for s, m, z in zip(stay, move, away, strict=True)]]
+    game = BayesianGame([["1/2", "1/2"]], [table, [[[[0]]]]])
+    assert pure_equilibria(game, objective="player:0").strategies[0].tolist() == [[0]]
+
+
+@pytest.mark.parametrize("weights", [[-1, 2], [0, 0]])
+def test_weights_that_are_no_prior(weights: list[int]) -> None:
+    table = [[[1, 0], [0, 1]]] * 2
+    with pytest.raises(UsageError, match="prior: expected weights"):
+        optimal_bayesian_commitment(weights, table, table)

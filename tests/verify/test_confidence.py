@@ -1,14 +1,16 @@
 """The interval for the population gap behind a log covers it, also under drift, and admits knowing nothing."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from spverify.verify.confidence import check_independence, estimate_gap
-from spverify.verify.errors import SpverifyError
+from spverify.verify.confidence import check_independence, estimate_gap, estimate_mean
+from spverify.verify.errors import SpverifyError, UsageError
 from spverify.verify.game import BayesianGame
 from spverify.verify.histories import History
 from spverify.verify.play import MixturePlay, PlayLog
-from spverify.verify.regret import interim_regrets
+from spverify.verify.regret import assess, interim_regrets
 
 GAME = BayesianGame(
     np.array([[0.4, 0.1], [0.2, 0.3]]),
@@ -263,3 +265,27 @@ def test_little_data_accuses_nobody():
     assert check_independence(BayesianGame([1], [[[0, 1]]]), PlayLog([[0]] * 9, [[0]] * 9)).verdict == "inconclusive"
     with pytest.raises(SpverifyError, match="drift"):
         check_independence(COMPLETE, log, drift=-1.0)
+
+
+@pytest.mark.parametrize("unit", [1e-170, 1e-300])
+def test_gains_too_small_to_be_squared_leave_the_gap_open(unit):
+    """Their squares are 0 in doubles; half of a hundred rounds forgo a unit."""
+    game = BayesianGame(np.array([1]), [np.array([[0.0, unit]])])
+    found = estimate_gap(game, PlayLog([[0]] * 100, [[0], [1]] * 50))
+    assert found.lower < 0.5 * unit < found.upper <= unit
+
+
+def test_payoffs_that_doubles_cannot_tell_apart_leave_the_gap_open():
+    game = BayesianGame([1], [[["10000000000000000", "10000000000000000.5"]]])
+    log = PlayLog([[0]] * 100, [[0]] * 100)
+    assert assess(game, log).gap_exact == Fraction(1, 2)
+    assert estimate_gap(game, log).upper >= 0.5
+    assert game.payoff_error(0) >= 0.5 and BayesianGame([1], [[[1, 2.5]]]).payoff_error(0) == 0.0
+
+
+def test_the_mean_of_samples_too_small_to_be_squared():
+    samples = np.where(np.arange(200) % 2, 1.0, 0.0)
+    (low, high), (tiny_low, tiny_high) = (estimate_mean(s * samples, lowest=0, highest=s) for s in (1.0, 1e-170))
+    assert tiny_low / 1e-170 == pytest.approx(low) and tiny_high / 1e-170 == pytest.approx(high)
+    with pytest.raises(UsageError, match="at least one sample"):
+        estimate_mean([], lowest=0, highest=1)

@@ -144,3 +144,11 @@ def test_wrong_arguments() -> None:
         check_reach([], epsilon=0.1, rounds=1, probability=0.5)
     with pytest.raises(UsageError, match="level"):
         fit_rate([1, 2], [[1, 1]], level=1.0)
+
+
+def test_regrets_of_payoffs_far_from_zero_keep_their_digits() -> None:
+    far, near = (BayesianGame(np.array([1]), [np.array([[low, low + 1.0, low + 0.375]])]) for low in (1e12, 0.0))
+    mixed = np.array([[[0.2, 0.3, 0.5]]])
+    assert round_regrets(far, [mixed])[0].tolist() == round_regrets(near, [mixed])[0].tolist()
+    assert interim_regrets(far, mixed[0])[0].tolist() == interim_regrets(near, mixed[0])[0].tolist()
+    assert near.near_payoffs[0] is near.payoffs[0]

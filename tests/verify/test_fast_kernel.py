@@ -233,3 +233,26 @@ class _Raw:
 
     def to_document(self):
         return {"format": "spverify-play", "version": 1, "kind": "conditional", "cells": self.cells}
+
+
+@pytest.mark.parametrize("players", [16, 17, 18, 24])
+def test_digests_of_games_of_many_players(players):
+    """Their arrays have more levels of brackets than there are bytes below the quotation mark."""
+    actions = [2 if i < 8 else 1 for i in range(players)]
+    payoff = np.random.default_rng(0).random((*[1] * players, *actions))
+    game = BayesianGame(np.ones([1] * players), [payoff] * players)
+    assert game.sha256 == game.plain.digest(lambda array: (piece.encode() for piece in array.canonical()))
+    assert game.sha256 == digest(game.plain.document(number_text))
+
+
+def test_carries_in_between_change_nothing(monkeypatch):
+    game = BayesianGame(
+        np.full((2, 2), 0.25), [np.random.default_rng(i).normal(size=(2, 2, 6, 6)) * 1e30 for i in range(2)]
+    )
+    rows = [(i, t, a, Fraction(10**40 + a, 7**30)) for i in range(2) for t in range(2) for a in range(5)]
+    arguments = {"objective": objective_tensor(game.plain, "welfare"), "sense": "upper", "epsilon": Fraction(0)}
+    expected = kernel.outer_bound(game.plain, multipliers=rows, **arguments)
+    monkeypatch.setattr(fast_kernel, "_CLOSE", 0)
+    for name in ("_MOST_TERMS", "_BESIDE"):
+        monkeypatch.setattr(fast_kernel, name, 2)
+    assert fast_kernel.outer_bound(game.plain, multipliers=rows, **arguments) == expected

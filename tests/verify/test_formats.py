@@ -1,6 +1,7 @@
 """Documents: what is written reads back as the same thing; what is malformed is refused with its place."""
 
 import json
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spverify.verify.errors import FormatError, SpverifyError, UsageError
+from spverify.verify.errors import FormatError, GameError, SpverifyError, UsageError
 from spverify.verify.formats import read_game, read_play, write_game, write_play
 from spverify.verify.game import BayesianGame
 from spverify.verify.plain import (
@@ -284,3 +285,61 @@ def test_a_row_seen_before_is_still_read_as_what_it_is():
     assert list(play.strategies[0].values()) == [1, 0, 1, 0]
     with pytest.raises(FormatError, match=r"strategies\[0\]\[1\]\[0\]\[0\].*expected a number, got True"):
         parse_play({**document, "strategies": [[[[1.0, 0.0]], [[True, False]]]]}, game)
+
+
+def test_a_game_that_npz_cannot_hold_leaves_the_file_alone(tmp_path):
+    path = tmp_path / "g.npz"
+    write_game(BayesianGame([1], [[[1, 2]]]), path)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="rational numbers"):
+        write_game(BayesianGame([1], [[[1, "1/3"]]]), path)
+    assert path.read_bytes() == before
+
+
+def test_plays_of_exact_numbers_can_be_written_as_npz(tmp_path):
+    game, path = BayesianGame([1], [[[1, 2]]]), tmp_path / "p.npz"
+    sigma = [["1/4", Fraction(3, 4)]]
+    for play in (ConditionalPlay(sigma), MixturePlay(["1"], [[sigma]]), PlanPlay(["1/4", "3/4"], [[[0], [1]]])):
+        write_play(play, path)
+        assert read_play(path, game).conditional(game).tolist() == [[0.25, 0.75]]
+
+
+def test_whole_numbers_that_no_double_holds_stay_exact():
+    game = BayesianGame(np.array([2**53 + 1, 2**53 - 1]), [np.array([[2**53 + 1, 0]])])
+    assert list(game.plain.payoffs[0].values()) == [2**53 + 1, 0]
+    assert list(game.plain.prior.values()) == [Fraction(2**53 + 1, 2**54), Fraction(2**53 - 1, 2**54)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prior": [["1"], ["1e-301"]]}, "prior: expected probabilities of 0 or at least 1e-300"),
+        ({"prior": [["1"], ["-1e999"]]}, "prior[1][0]: expected probabilities, got the negative -1e+999"),
+        ({"name": "\ud800"}, "found half of a surrogate pair"),
+    ],
+)
+def test_games_that_are_refused(change, words, tmp_path):
+    path = tmp_path / "g.game.json"
+    path.write_text(json.dumps({**GAME, **change}))
+    with pytest.raises(SpverifyError, match=re.escape(words)):
+        read_game(path)
+
+
+def test_the_smallest_probability_is_positive_in_doubles_too():
+    game = BayesianGame([["1"], ["2e-300"]], GAME["payoffs"])
+    assert (game.prior > 0).all()
+
+
+def test_too_many_players_for_arrays_are_refused():
+    def nested(levels):
+        return [nested(levels - 1)] if levels > 1 else [1]
+
+    players = [{"name": str(i), "types": ["t"], "actions": ["a"]} for i in range(25)]
+    document = {"format": "spverify-game", "version": 1, "name": "x", "players": players}
+    with pytest.raises(GameError, match="players: expected at most 24 players, got 25"):
+        BayesianGame.from_document({**document, "prior": nested(25), "payoffs": [nested(50)] * 25})
+
+
+def test_plans_of_fractions_of_an_action_are_refused():
+    with pytest.raises(SpverifyError, match="strategies: expected whole numbers"):
+        PlanPlay([1], [[[0.7]]])

@@ -13,7 +13,7 @@ from hypothesis import given
 
 from spverify.verify.errors import SpverifyError, UsageError
 from spverify.verify.formats import read_game, write_game
-from spverify.verify.gambit import nfg_text, parse_nfg
+from spverify.verify.gambit import _labels, nfg_text, parse_nfg
 from spverify.verify.game import BayesianGame, Player
 from spverify.verify.testing import games
 
@@ -199,3 +199,15 @@ def test_equilibria_of_the_file_are_equilibria_of_the_bayesian_game(repo_root: P
         ]
         play = PlanPlay(weights=["1"], strategies=[[list(plans[chosen[0]])], [list(plans[chosen[1]])]])
         assert assess(game, play).gap_exact == 0
+
+
+def test_many_strategies_of_many_players_are_refused_before_they_are_listed() -> None:
+    names = " ".join(f'"{k}"' for k in range(2000))
+    with pytest.raises(SpverifyError, match=r"at most 262144 strategy profiles, got 68718952449 and more"):
+        parse_nfg(f'NFG 1 R "x" {{ {names} }} {{ {"262143 " * 2000} }}')
+
+
+def test_tens_of_thousands_of_names_alike_are_told_apart_in_a_moment() -> None:
+    labels = _labels([chr(0x4E00 + k) for k in range(20_000)] + ["?_2", "b", "b"])
+    assert labels[:3] == ["?", "?_2", "?_3"] and labels[-3:] == ["?_2_2", "b", "b_2"]
+    assert len(set(labels)) == len(labels)

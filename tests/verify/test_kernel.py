@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import sys
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -21,10 +22,10 @@ from spverify.verify.certificate import (
     outer_certificate,
 )
 from spverify.verify.errors import FormatError, SpverifyError
-from spverify.verify.game import BayesianGame
+from spverify.verify.game import BayesianGame, Player
 from spverify.verify.kernel import check_certificate, objective_tensor, outer_bound, strategic_form_holds
 from spverify.verify.kernel import potential_tensors as as_potentials
-from spverify.verify.plain import digest, read_json
+from spverify.verify.plain import digest, number_text, read_json
 from spverify.verify.play import MixturePlay, PlanPlay
 from spverify.verify.regret import assess
 from spverify.verify.testing import games, plays
@@ -409,3 +410,83 @@ def test_figures_handed_over_for_a_mixture_are_taken_for_nothing():
         answers = [certificate.recheck().accepted for certificate in mixture_certificates(game, play, **wrong)]
         assert answers != [True, True]
         assert not answers[0] or wrong["gap"] == Fraction(1, 8)
+
+
+def _bound(game, **claim):
+    claim = {"kind": "upper", "set": "tc", "objective": "welfare", "epsilon": "0", "value": "1", **claim}
+    evidence = {"multipliers": []}
+    head = {"format": "spverify-certificate", "version": 1}
+    return {**head, "claim": claim, "game": game.to_document(), "game_sha256": game.sha256, "evidence": evidence}
+
+
+def test_a_claim_in_words_is_rounded_to_the_side_on_which_it_is_true():
+    game = BayesianGame([[1]], [[[[["1/3"]]]], [[[["1/3"]]]]])
+    for kind, words in (("upper", "at most 0.6666666667 "), ("lower", "at least 0.6666666666 ")):
+        answer = check_certificate(_bound(game, kind=kind, value=f"{2 * 10**13}/{3 * 10**13}"))
+        assert answer.accepted and f"welfare is {'at most' if kind == 'upper' else 'at least'} 2/3 " in answer.statement
+        step = 1 if kind == "upper" else -1
+        answer = check_certificate(_bound(game, kind=kind, value=f"{2 * 10**13 + step}/{3 * 10**13}"))
+        assert answer.accepted and words in answer.statement
+        answer = check_certificate(_bound(game, kind=kind, value=f"{2 * 10**13 - step}/{3 * 10**13}"))
+        assert not answer.accepted
+    gap = gap_certificate(game, PlanPlay(["1"], [[[0]], [[0]]])).document
+    attained = attained_certificate(game, PlanPlay(["1"], [[[0]], [[0]]]), objective="welfare").document
+    attained = {**attained, "claim": {**attained["claim"], "epsilon": "12345678901235/1000000000000000000"}}
+    assert "largest gain from a fixed deviation against this play is 0" in check_certificate(gap).statement
+    assert "is 2/3 at a play whose largest gain from a fixed deviation is at most 1.234567891e-05," in (
+        check_certificate(attained).statement
+    )
+
+
+@pytest.mark.parametrize("field", ["value", "epsilon"])
+def test_numbers_beyond_all_doubles_are_claims_like_others(field):
+    answer = check_certificate(_bound(BayesianGame([[1]], [[[[[1]]]], [[[[1]]]]]), **{field: "1e999"}))
+    assert answer.accepted == (field == "value")
+    assert "1e+999" in answer.statement
+
+
+def test_reasons_tell_numbers_of_thousands_of_digits():
+    game = BayesianGame([[1]], [[[[[0, 1], [1, 0]]]], [[[[1, 0], [0, 1]]]]])
+    document = _bound(game, value="0")
+    rows = [[0, 0, 0, f"1/{10**4000 + 1}"], [0, 0, 1, f"1/{10**4000 + 3}"], [1, 0, 0, f"1/{10**4000 + 7}"]]
+    answer = check_certificate({**document, "evidence": {"multipliers": rows}})
+    assert not answer.accepted and answer.reason == "the multipliers prove only 1.000000001, not 0"
+    with pytest.raises(SpverifyError, match="longer than the 4300 digits"):
+        number_text(Fraction(1, 10**5000))
+
+
+@pytest.mark.parametrize(
+    "objective", ["player:" + "1" * 5000, "player:2", "player:01", "player:", "player:\u0661", "x"]
+)
+def test_objectives_that_are_none(objective):
+    game = BayesianGame([[1]], [[[[[1]]]], [[[[1]]]]])
+    with pytest.raises(SpverifyError, match=r"expected the objective leader, welfare or player:0 to player:1, got "):
+        check_certificate(_bound(game, objective=objective))
+    with pytest.raises(SpverifyError, match=r"expected the objective leader, welfare or player:0 to player:1, got "):
+        game.objective(objective)
+
+
+def test_a_name_cannot_write_over_the_answer():
+    game = BayesianGame([[1]], [[[[[1]]]], [[[[1]]]]], name="x\n\x1b[2JACCEPTED \u202e")
+    assert '"x\ufffd\ufffd[2JACCEPTED \ufffd"' in check_certificate(_bound(game)).statement
+
+
+def test_a_search_deeper_than_python_goes_is_refused():
+    game = BayesianGame(
+        np.ones((60, 60)) / 3600, [np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1, 1))], leader=np.ones((60, 60, 1, 1)),
+        players=[Player(name, tuple(map(str, range(60))), ("a", "b")) for name in "xy"],
+    )  # fmt: skip
+    proof = {"sense": "upper", "epsilon": Fraction(0), "multipliers": []}
+    depth, frame = 0, sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    limit = sys.getrecursionlimit()
+    objective = objective_tensor(game.plain, "leader")
+    try:
+        sys.setrecursionlimit(depth + 50)
+        holds, nodes = strategic_form_holds(
+            game.plain, objective=objective, value=Fraction(1, 2), max_nodes=500, **proof
+        )
+    finally:
+        sys.setrecursionlimit(limit)
+    assert not holds and nodes == 501

@@ -15,8 +15,17 @@ import numpy as np
 from ..errors import PlayError, SpverifyError, UsageError
 from ..gambit import nfg_text
 from ..game import BayesianGame
-from ..plain import parse_json, parse_play, read_json, read_npz, read_plain_game
-from ..play import ConditionalPlay, PlanPlay, Play, PlayLog, SparsePlay, play_of
+from ..plain import (
+    npz_game_document,
+    parse_game,
+    parse_json,
+    parse_npz,
+    parse_play,
+    read_json,
+    read_npz,
+    read_plain_game,
+)
+from ..play import ConditionalPlay, PlanPlay, Play, PlayLog, SparsePlay, as_doubles, play_of
 from .atomic import write_atomic
 from .logs import log_of_document, npz_is_log, read_log, write_log
 
@@ -56,10 +65,9 @@ def write_game(game: BayesianGame, path: str | Path) -> None:
     if not all(mask.all() for mask in game.feasible):
         arrays |= {f"feasible_{i}": mask for i, mask in enumerate(game.feasible)}
     data = _npz_bytes(arrays)
-    write_atomic(path, data)
-    if read_game(path).sha256 != game.sha256:
-        Path(path).unlink()
+    if parse_game(npz_game_document(parse_npz(data))).sha256 != game.sha256:
         raise UsageError("the game has rational numbers that doubles cannot hold; write it as .game.json", path=path)
+    write_atomic(path, data)
 
 
 def _prior_array(game: BayesianGame) -> Any:
@@ -73,7 +81,7 @@ def _prior_array(game: BayesianGame) -> Any:
 def _npz_bytes(arrays: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     arrays = {name: np.ascontiguousarray(v) if np.ndim(v) else v for name, v in arrays.items()}
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -113,17 +121,15 @@ def _npz_play_arrays(play: Play) -> dict[str, Any]:
         "meta": np.array(json.dumps({"format": "spverify-play", "version": 1, "kind": play.kind}))
     }
     if isinstance(play, ConditionalPlay):
-        return {**arrays, "sigma": np.asarray(play.sigma, dtype=float)}
+        return {**arrays, "sigma": as_doubles(play.sigma)}
     if isinstance(play, PlayLog):
         return {**arrays, "types": play.types, "actions": play.actions}
     if isinstance(play, SparsePlay):
         raise UsageError("a play given by its cells is written as JSON")
-    arrays["weights"] = np.array([float(weight) for weight in play.weights])
-    kinds = int if isinstance(play, PlanPlay) else float
-    return {
-        **arrays,
-        **{f"strategies_{i}": np.asarray(rows, dtype=kinds) for i, rows in enumerate(play.strategies)},
-    }
+    arrays["weights"] = as_doubles(play.weights)
+    for i, rows in enumerate(play.strategies):
+        arrays[f"strategies_{i}"] = rows if isinstance(play, PlanPlay) else as_doubles(rows)
+    return arrays
 
 
 def _npz_play_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
@@ -138,7 +144,7 @@ def _npz_play_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
         "plan": ["weights", *(f"strategies_{i}" for i in players)],
         "mixture": ["weights", *(f"strategies_{i}" for i in players)],
     }
-    if kind not in expected:
+    if not isinstance(kind, str) or kind not in expected:
         raise PlayError(f"expected one of {', '.join(expected)} and log", field="meta.kind")
     for name in {*expected[kind], *arrays} - {"meta"}:
         if name not in expected[kind] or name not in arrays:
@@ -155,7 +161,8 @@ def _npz_play_document(path: str | Path, game: BayesianGame) -> dict[str, Any]:
     if kind == "mixture":
         return {**document, "weights": nested("weights"), "strategies": strategies}
     weights = nested("weights")
-    if any(len(rows) != len(weights) for rows in strategies):
-        raise PlayError(f"expected {len(weights)} profiles for each player", field="strategies")
+    lists = all(isinstance(rows, list) for rows in (weights, *strategies))
+    if not lists or any(len(rows) != len(weights) for rows in strategies):
+        raise PlayError("expected one weight a profile, and as many profiles for each player", field="strategies")
     profiles = [{"weight": w, "strategies": [rows[k] for rows in strategies]} for k, w in enumerate(weights)]
     return {**document, "profiles": profiles}

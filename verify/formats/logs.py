@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from ..errors import FormatError, PlayError, SpverifyError, UnreadableError, UsageError
 from ..game import BayesianGame
 from ..histories import History
-from ..plain import check_keys, check_round, parse_json, parse_play, read_json
+from ..plain import check_keys, check_round, parse_json, parse_npy, parse_play, read_json
 from ..play import PlayLog
 from .atomic import write_atomic
 
@@ -31,6 +32,11 @@ CHUNK_BYTES = 1 << 23
 MAX_MEMORY_BYTES = 1 << 30
 CHUNK_ROUNDS = 1 << 18
 MAX_META_BYTES = 1 << 16
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError)
+"""What the standard library raises at a zip file that is damaged."""
+
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,4000}\s*")
 
 IntegerArray = npt.NDArray[np.integer]
 Chunk = tuple[IntegerArray, IntegerArray]
@@ -213,17 +219,20 @@ def _csv_slowly(data: bytes, game: BayesianGame, line: int, rounds: int) -> Inte
     except UnicodeDecodeError:
         raise UnreadableError("expected CSV text in UTF-8, found bytes that are not text") from None
     found: list[list[int]] = []
-    for k, row in enumerate(rows, start=line):
-        if not row:
-            continue
-        if len(row) != 2 * n:
-            raise PlayError(f"expected {2 * n} numbers, got {len(row)}", field=f"line {k}")
-        try:
+    k = line - 1
+    try:
+        for k, row in enumerate(rows, start=line):
+            if not row:
+                continue
+            if len(row) != 2 * n:
+                raise PlayError(f"expected {2 * n} numbers, got {len(row)}", field=f"line {k}")
+            if not all(_WHOLE.fullmatch(cell) for cell in row):
+                raise PlayError(f"expected whole numbers, got {','.join(row)[:40]!r}", field=f"line {k}")
             numbers = [int(cell) for cell in row]
-        except ValueError:
-            raise PlayError(f"expected whole numbers, got {','.join(row)[:40]!r}", field=f"line {k}") from None
-        check_round([numbers[:n], numbers[n:]], game.plain, f"rounds[{rounds + len(found)}]")
-        found.append(numbers)
+            check_round([numbers[:n], numbers[n:]], game.plain, f"rounds[{rounds + len(found)}]")
+            found.append(numbers)
+    except csv.Error as error:
+        raise PlayError(f"expected {2 * n} numbers between commas, but {error}", field=f"line {k + 1}") from None
     return np.array(found, dtype=np.int64).reshape(-1, 2 * n)
 
 
@@ -289,7 +298,7 @@ def _npz_chunks(path: str | Path, game: BayesianGame) -> Iterator[Chunk]:
                 for start in range(0, rounds, CHUNK_ROUNDS):
                     size = min(CHUNK_ROUNDS, rounds - start) * n
                     yield _values(types, kinds[0][0], size, n), _values(actions, kinds[1][0], size, n)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, RuntimeError, ValueError):
+    except _DAMAGED:
         raise UnreadableError("expected an .npz archive, but it is damaged or of another format") from None
 
 
@@ -297,23 +306,25 @@ def npz_is_log(path: str | Path) -> bool:
     """Whether an npz file says that it is a log; False where it says nothing readable."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return _meta(archive).get("kind") == "log"
-    except (SpverifyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError, AttributeError):
+            document = _meta(archive)
+            return isinstance(document, dict) and document.get("kind") == "log"
+    except (SpverifyError, OSError, *_DAMAGED):
         return False
 
 
 def _meta(archive: zipfile.ZipFile) -> Any:
     if archive.getinfo("meta.npy").file_size > MAX_META_BYTES:
         raise FormatError(f"is larger than {MAX_META_BYTES} bytes", field="meta")
-    with archive.open("meta.npy") as member:
-        return parse_json(str(np.lib.format.read_array(member, allow_pickle=False)))
+    return parse_json(parse_npy(archive.read("meta.npy"), "meta").text("meta"))
 
 
 def _check_npz(archive: zipfile.ZipFile) -> None:
     """Refuses an archive whose arrays or meta are not those of a log."""
-    known, found = {"meta", "types", "actions"}, {name.removesuffix(".npy") for name in archive.namelist()}
-    for name in sorted(found ^ known):
-        raise PlayError("unknown array" if name in found else "is missing", field=name)
+    known, found = {"meta.npy", "types.npy", "actions.npy"}, archive.namelist()
+    for name in sorted(known.symmetric_difference(found)):
+        raise PlayError("unknown array" if name in found else "is missing", field=name.removesuffix(".npy"))
+    if len(found) > len(known):
+        raise PlayError("expected each array once in the archive")
     document = check_keys(_meta(archive), "spverify-play", ("kind",))
     if document["kind"] != "log":
         raise PlayError(f'expected "log", got {str(document["kind"])[:40]!r}', field="meta.kind")
@@ -323,7 +334,10 @@ def _header(member: IO[bytes], name: str, n: int) -> tuple[np.dtype, int]:
     """Dtype and length of an array (rounds, n) of whole numbers."""
     version = np.lib.format.read_magic(member)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(member)
+    try:
+        shape, fortran, dtype = read(member)
+    except Exception as error:  # of many kinds, for a header is Python text
+        raise UnreadableError(f"expected a numpy header ({type(error).__name__})", field=name) from None
     if dtype.kind not in "iu":
         raise PlayError(f"expected whole numbers, got numpy dtype {dtype}", field=name)
     if len(shape) != 2 or shape[1] != n or (fortran and min(shape) > 1):

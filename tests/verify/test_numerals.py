@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spverify.reports.numerals import outward, show, show_exact
+from spverify.verify.numerals import outward, show, show_exact
 
 RATIONALS = st.fractions(min_value=-(10**9), max_value=10**9, max_denominator=10**12)
 
