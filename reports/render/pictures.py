@@ -431,13 +431,12 @@ def learner_picture(document: Document, *, narrow: bool = False) -> str:
         shown = _references(document, values, narrow)
         for reference in shown:
             axes.axvline(reference["value"], color=MUTED, linewidth=0.9, dashes=(4, 3), zorder=1)
-        for k, row in enumerate(rows):
-            for step, (readout, (colour, marker)) in enumerate(READOUT_STYLE.items()):
-                entry, y = row[readout], k + 0.22 * (step - 1)
-                axes.hlines(y, entry["value_min"], entry["value_max"], color=colour, linewidth=1.6, zorder=2)
-                look = {"markersize": 6, "markeredgecolor": PAPER, "markeredgewidth": 0.8}
-                label = READOUT_NAMES[readout] if k == 0 else None
-                axes.plot([entry["value"]], [y], marker, color=colour, label=label, linestyle="none", zorder=3, **look)
+        look = {"markersize": 6, "markeredgecolor": PAPER, "markeredgewidth": 0.8, "linestyle": "none", "zorder": 3}
+        for step, (readout, (colour, marker)) in enumerate(READOUT_STYLE.items()):
+            own, y = [row[readout] for row in rows], [k + 0.22 * (step - 1) for k in range(len(rows))]
+            ends = ([entry[end] for entry in own] for end in ("value_min", "value_max"))
+            axes.hlines(y, *ends, color=colour, linewidth=1.6, zorder=2)
+            axes.plot([entry["value"] for entry in own], y, marker, color=colour, label=READOUT_NAMES[readout], **look)
         axes.set_yticks(range(len(rows)))
         axes.set_yticklabels([row["learner"] if narrow else row["title"] for row in rows], color=INK)
         for row, words in zip(rows, axes.get_yticklabels(), strict=True):
