@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from ..verify.errors import SpverifyError, UsageError
+from .answer import check_folder
 
 EXIT_REFUSED, EXIT_BUG, EXIT_INTERRUPTED = 2, 70, 130
 _EXITS = {"holds": 0, "refuted": 1, "inconclusive": 3}
@@ -219,7 +221,11 @@ def check(
 ) -> None:
     """Is this play an epsilon-BCCE? Its exact gap, who gains, and a certificate."""
     tolerance = _epsilon(epsilon)
+    _check_level(level)
+    if drift is not None and not math.isfinite(drift):
+        raise UsageError(f"--drift: expected a finite number, got {drift}")
     _one_stdin(game, play)
+    check_folder(out)
     from ..verify.formats import read_game, read_play
     from ..verify.formats.logs import is_long_log, read_history
     from .command_check import check_play
@@ -289,12 +295,13 @@ def bounds(
 ) -> None:
     """Proved interval of an objective over all equilibria of a game, with certificates."""
     tolerance = _epsilon(epsilon)
-    points = [_epsilon(point, "--curve") for point in curve.split(",")] if curve else []
+    points = [] if curve is None else [_epsilon(point, "--curve") for point in curve.split(",")]
     if equilibrium_set not in (None, "sf", "ns", "tc"):
         raise UsageError(f"--set: expected sf, ns or tc, got {equilibrium_set!r}")
     allowed = _epsilon(slack, "--slack")
     if method != "auto" and equilibrium_set is None:
         raise UsageError(f"--method: expected --set beside --method {method}, which not every set has")
+    check_folder(out)
     from ..verify.formats import read_game
     from .answer import is_file
 
@@ -378,6 +385,8 @@ def replay(
 ) -> None:
     """Let learners play; measure regret, rate, cycling, and whether a gap is reached in time."""
     tolerance = None if epsilon is None else _epsilon(epsilon)
+    _check_level(level)
+    check_folder(out)
     from .command_replay import Question, exit_code, subject_of
 
     found = subject_of(subject, allow_import)
@@ -506,6 +515,11 @@ def _epsilon(text: str, option: str = "--epsilon") -> Any:
     return value
 
 
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise UsageError(f"--level: expected a confidence level between 0 and 1, got {level:g}")
+
+
 def _parameters(items: Sequence[str], option: str = "--set-param") -> dict[str, str]:
     out: dict[str, str] = {}
     for item in items:
@@ -568,13 +582,17 @@ def run(arguments: Sequence[str]) -> int:
             return stop.exit_code
         _fail("interrupted", "interrupted; what was finished is written", None, as_json)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output left, as `spverify show x | head` does; that is no failure of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if "--debug" in arguments:
             raise
+        if isinstance(error, MemoryError):
+            _fail("budget", "this needs more memory than there is; ask for less", None, as_json)
+            return EXIT_REFUSED
+        if isinstance(error, OSError):
+            place = None if error.filename is None else os.fsdecode(error.filename)
+            what = error.strerror or str(error)
+            _fail("unreadable", f"{place or 'reading or writing failed'}: {what}", place, as_json)
+            return EXIT_REFUSED
         what = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
         _fail("bug", f"spverify failed ({what}); this is a bug, `spverify --debug ...` shows where", None, as_json)
         return EXIT_BUG
@@ -586,9 +604,37 @@ def _usage_sentence(error: Any) -> str:
     return error.format_message().strip().rstrip(".") + hint
 
 
+class _Pipe(io.FileIO):
+    """An output whose reader may leave, as in `spverify settings | head`: the work and its exit code go on.
+
+    Any other failure, such as a full disk, is told once; Python would stumble over it again when it ends.
+    """
+
+    lost = False
+
+    def write(self, data: Any) -> int:
+        try:
+            if not self.lost:
+                return super().write(data) or 0
+        except BrokenPipeError:
+            pass
+        except OSError:
+            self.lost = True
+            raise
+        return memoryview(data).nbytes
+
+
+def _patient(stream: Any) -> Any:
+    """A standard stream that survives a reader who left, a caller who closed it, and a terminal that has no ε."""
+    if stream is None:
+        return io.StringIO()
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    pipe = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(pipe, encoding=stream.encoding, errors="replace", line_buffering=stream.line_buffering)
+
+
 def main() -> None:
     """Entry point of the `spverify` script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no ε is no reason to fail
+    sys.stdout, sys.stderr = _patient(sys.stdout), _patient(sys.stderr)
     sys.exit(run(sys.argv[1:]))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..verify.errors import UsageError
 from ..verify.formats import dump_json
 from ..verify.formats.atomic import write_atomic
-from .answer import Answer
+from .answer import Answer, check_folder
 from .claims import claims_document, claims_path, judge_claims, read_claims
 
 
@@ -18,8 +17,7 @@ def run_claims(file: str, *, out: Path | None, progress: Callable[[str], None] |
     Raises:
         SpverifyError: a file that is refused, or a folder that cannot be written.
     """
-    if out is not None and out.exists() and not out.is_dir():
-        raise UsageError(f"--out: expected a folder, but {out} is a file")
+    check_folder(out)
     found = read_claims(claims_path(file))
     document = claims_document(found, judge_claims(found, progress))
     if out is None:

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,13 +117,16 @@ def make_learner(question: Question, scale: float) -> Learner:
     if question.learner not in LEARNERS:
         note = "; Q-learning is for leaders whose play goes on" if question.learner == "q-learning" else ""
         raise UsageError(f"--learner: expected one of {', '.join(LEARNERS)}, got {question.learner!r}{note}")
+    for option, value in (("--learning-rate", question.learning_rate), ("--payoff-scale", question.payoff_scale)):
+        if value is not None and not 1e-100 <= value <= 1e100:
+            raise UsageError(f"{option}: expected a positive number, from 1e-100 to 1e100, got {value}")
     kind = LEARNERS[question.learner]
     options: dict[str, Any] = {"payoff_scale": scale}
-    for name, value in (("rate", question.rate), ("epsilon", question.learning_rate)):
-        if value is not None:
+    for name, given in (("rate", question.rate), ("epsilon", question.learning_rate)):
+        if given is not None:
             if name not in kind.__dataclass_fields__:
                 raise UsageError(f"{kind.title} has no learning rate to set")
-            options[name] = value
+            options[name] = given
     return kind(**options)
 
 
@@ -188,7 +191,12 @@ def replay_game(
         "command": "replay",
         "game": game.name,
         "game_sha256": game.sha256,
-        "learner": {"name": learner.name, "title": learner.title, **_options(learner)},
+        "learner": {
+            "name": learner.name,
+            "title": learner.title,
+            "guarantee": learner.guarantee,
+            **_options(learner),
+        },
         "rounds": question.rounds,
         "seeds": question.seeds,
         "rng_seed": question.rng_seed,
@@ -371,7 +379,6 @@ def _write(game: BayesianGame, run: LearnerRun, question: Question, document: di
         cells = [row["round"], row["player"], row["type"], spread["min"], spread["median"], spread["max"]]
         writer.writerow([*cells, "" if row["bound"] is None else row["bound"], row["updates"], gaps[row["round"]]])
     files = [out / "convergence.csv"]
-    out.mkdir(parents=True, exist_ok=True)
     write_atomic(files[0], table.getvalue())
     for b in range(min(question.plays, question.seeds)):
         for kind in READOUTS:
@@ -384,7 +391,7 @@ def _write(game: BayesianGame, run: LearnerRun, question: Question, document: di
 
 
 def _options(learner: Learner) -> dict[str, Any]:
-    return {name: getattr(learner, name) for name in sorted(type(learner).__dataclass_fields__)}
+    return {field.name: getattr(learner, field.name) for field in fields(learner)}
 
 
 def spread(values: FloatArray) -> dict[str, float]:

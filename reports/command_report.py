@@ -6,6 +6,7 @@ Every leader's folder is complete before the next leader is looked at, so an int
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,8 @@ from ..verify.errors import UnreadableError, UsageError
 from ..verify.formats import dump_json
 from ..verify.formats.atomic import write_atomic
 from ..verify.verdict import Verdict
-from .audit import Audit, audit_leader
+from .answer import check_folder
+from .audit import Audit, Options, audit_leader
 from .command_show import leader_name, leader_path
 from .render.junit import junit_xml
 
@@ -43,18 +45,20 @@ def run_report(
     Raises:
         SpverifyError: a leader that is refused, an option that makes no sense, a folder that cannot be written.
     """
+    Options.of(epsilon=epsilon, quick=quick, seeds=seeds, rng_seed=rng_seed, within=within)  # refused before any work
     names = _names(leaders)
     paths = [leader_path(leader) for leader in leaders]
     single = len(leaders) == 1
     folder = out if out is not None else Path(f"{names[0]}-report" if single else "comparison-report")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out: expected a folder, but {folder} is a file")
+    check_folder(folder)
+    if junit is not None and junit.is_dir():
+        raise UsageError(f"--junit: expected a file, but {junit} is a folder")
     documents: list[dict[str, Any]] = []
     for name, path in zip(names, paths, strict=True):
         tell = _progress(say, "" if single else f"{name}: ")
         audit = audit_leader(
             path,
-            name=name,
+            name=_shown(name),
             epsilon=epsilon,
             quick=quick,
             seeds=seeds,
@@ -102,6 +106,11 @@ def _names(leaders: list[str]) -> list[str]:
     return names
 
 
+def _shown(name: str) -> str:
+    """A file's name as text, also where its bytes are no text in this locale."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def _progress(say: Say, prefix: str) -> Say:
     """Progress goes to standard error, one line a step; nothing when that is not a terminal."""
     if not sys.stderr.isatty():
@@ -140,7 +149,7 @@ def write_comparison(result: dict[str, Any], names: list[str], folder: Path) -> 
     from .render.html import comparison_html
     from .render.markdown import comparison_markdown
 
-    places = [quote(name) for name in names]
+    places = [quote(os.fsencode(name)) for name in names]
     write_atomic(folder / "report.html", comparison_html(result, [f"{place}/report.html" for place in places]))
     write_atomic(folder / "report.md", comparison_markdown(result, [f"{place}/report.md" for place in places]))
     write_atomic(folder / "comparison.json", dump_json(result["comparison"]))

@@ -30,12 +30,17 @@ def leader_path(text: str) -> Path:
 
     Raises:
         UsageError: no shipped leader has that name.
-        UnreadableError: standard input, which a leader cannot come from.
+        UnreadableError: standard input, which a leader cannot come from, or no file.
     """
     if text == "-":
         raise UnreadableError("a leader is read from a file, not from standard input", path=text)
     if not text.startswith(ZOO):
-        return Path(text)
+        path = Path(text)
+        if not path.exists():
+            raise UnreadableError("no such file", path=text)
+        if path.is_dir():
+            raise UnreadableError("expected a file, found a directory", path=text)
+        return path
     from ..trained_leaders.zoo import zoo_path
 
     try:

@@ -6,7 +6,8 @@ Training itself is in `trained_leaders/`; nothing it reports is believed by an a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -14,11 +15,14 @@ from ..trained_leaders.hyper import parse_hyper
 from ..trained_leaders.settings import asked_world
 from ..verify.errors import UsageError
 from ..verify.numerals import show
+from .answer import check_folder
 
 Say = Callable[[str], None]
 # Followers of the paper's versions (settings S4 and follower parameters): learning rate, and who gets a tie of prices.
 PAPER_RATES = {4: 0.01, 5: 0.1}
 PAPER_TIES = {4: "buy", 5: "reject"}
+LARGEST_SEED = 2**62
+"""A leader file keeps seeds, and seeds derived from them, in 64 bits."""
 
 
 def run_train(
@@ -29,6 +33,8 @@ def run_train(
     paper: int | None,
     device: str | None,
     seeds: list[int],
+    out: Path,
+    tensorboard: Path | None,
     say: Say,
     **options: Any,
 ) -> list[dict[str, Any]]:
@@ -38,7 +44,12 @@ def run_train(
         hyper: hyper-parameters by name, as text.
         paper: 4 or 5, the version of the paper whose followers are meant.
         device: "cpu" or "cuda".
+        out, tensorboard: the leader file, and a folder for event files; looked at before anything is trained.
     """
+    if not out.name or out.is_dir():
+        raise UsageError(f"--out: expected a file to write, but {out} is a folder")
+    check_folder(out.parent)
+    check_folder(tensorboard, "--tensorboard")
     overrides = parse_hyper(hyper) | ({} if device is None else {"device": device})
     if paper is not None:
         overrides = {"epsilon": PAPER_RATES[paper]} | overrides
@@ -48,7 +59,14 @@ def run_train(
     from ..trained_leaders.train import train_leader
 
     return train_leader(
-        setting, parameters=parameters, overrides=overrides, seeds=seeds, progress=_progress(say), **options
+        setting,
+        parameters=parameters,
+        overrides=overrides,
+        seeds=seeds,
+        out=out,
+        tensorboard=tensorboard,
+        progress=_progress(say),
+        **options,
     )
 
 
@@ -62,21 +80,23 @@ def parse_seeds(text: str | None, first: int) -> list[int]:
         >>> parse_seeds(None, 7), parse_seeds("3", 0), parse_seeds("4,2", 0), parse_seeds("5-7", 0)
         ([7], [0, 1, 2], [4, 2], [5, 6, 7])
     """
-    if text is None:
-        return [first]
+    text = "1" if text is None else text
     low, dash, high = text.partition("-")
     parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in ([low, high] if dash else parts)):
+    if not all(part.strip().isdecimal() and len(part) < 20 for part in ([low, high] if dash else parts)):
         raise UsageError(f'--seeds: expected a count such as 10, a list "0,3" or a range "0-9", got {text!r}')
+    seeds: Sequence[int]
     if dash:
-        seeds = list(range(int(low), int(high) + 1))
+        seeds = range(int(low), int(high) + 1)
     elif len(parts) > 1:
         seeds = [int(part) for part in parts]
     else:
-        seeds = list(range(first, first + int(text)))
-    if not 0 < len(seeds) <= 1000 or len(set(seeds)) != len(seeds):
+        seeds = range(first, first + int(text))
+    if not seeds or len(seeds[:1001]) > 1000 or len(set(seeds)) != len(seeds):
         raise UsageError(f"--seeds: expected 1 to 1000 seeds, each once, got {text!r}")
-    return seeds
+    if max(seeds) > LARGEST_SEED:
+        raise UsageError(f"expected seeds up to {LARGEST_SEED}, got {max(seeds)}")
+    return list(seeds)
 
 
 class _Watch:

@@ -491,7 +491,7 @@ def ask_rules(subject: DynamicSubject) -> list[Statement]:
     for name, row in found.items():
         out.append(
             state(
-                f"baseline.{name}",
+                f"baseline.{name.replace(' ', '-')}",
                 "information",
                 f"The leader ({show(subject.value.middle)}) earns at least as much as the rule {name} "
                 f"({show(subject.rule_value(name).middle)}){row['how']}.",

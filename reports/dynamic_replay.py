@@ -185,7 +185,6 @@ def _write(subject: DynamicSubject, question: Question, found: list[Measured], o
                 value, changed = float(at.mean.middle), max(run[k].changed for run in at.runs)
                 writer.writerow([at.periods, label, player, *gains.values(), worst, value, changed])
     files = [out / "convergence.csv"]
-    out.mkdir(parents=True, exist_ok=True)
     write_atomic(files[0], table.getvalue())
     for b in range(min(question.plays, question.seeds)):
         policies = io.StringIO()

@@ -172,6 +172,8 @@ def read_bytes(path: str | Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
         if str(path) == "-":
             import sys
 
+            if sys.stdin is None:
+                raise UnreadableError("standard input is closed", path=path)
             data = sys.stdin.buffer.read(limit + 1)
         else:
             with open(path, "rb") as stream:

@@ -229,7 +229,7 @@ class _Run:
         if size > MAX_SNAPSHOT_BYTES:
             raise BudgetError(
                 f"what {rounds} rounds and {self.batch} seeds play needs {size / 2**30:.1f} GiB; "
-                "ask for fewer, or for keep=False with checkpoints"
+                "ask for fewer rounds or seeds"
             )
         rngs = [np.random.default_rng([*parts, b]) for parts in seed_parts for b in range(seeds)]
         noises = None

@@ -7,6 +7,7 @@ live here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -54,7 +55,7 @@ class Reference:
     """A value to compare the leader with (theory T9), in the setting's own payoff units.
 
     Args:
-        name: short and stable, such as "pure-optimum".
+        name: short and stable, such as "pure-optimum": lower-case letters, digits and hyphens.
         value: exact.
         text: one sentence saying what the value is.
         kind: "optimum" (attained by the best leader), "bound" (no leader exceeds it) or "baseline".
@@ -68,6 +69,12 @@ class Reference:
     kind: str = "optimum"
     readouts: tuple[str, ...] = ()
     leader_actions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z0-9-]+", self.name):
+            raise SettingError(f"a reference's name is of lower-case letters, digits and hyphens, got {self.name!r}")
+        if self.kind not in ("optimum", "bound", "baseline"):
+            raise SettingError(f"reference {self.name}: kind must be optimum, bound or baseline, got {self.kind!r}")
 
 
 @dataclass(frozen=True)
