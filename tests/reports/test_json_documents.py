@@ -315,6 +315,16 @@ def test_replay_with_and_without_a_claim(spverify: Run, examples_dir: Path, tmp_
     assert claim["verdict"] == "refuted" and claim["statements"][-1]["role"] == "required"
 
 
+def test_replay_where_play_goes_on(spverify: Run, tmp_path: Path) -> None:
+    short = ("--rounds", "50", "--seeds", "2", "--json", "--out", tmp_path)
+    readouts = {"empirical": {"gap": None, "value": ANY}, "argmax": {"gap": ANY, "value": ANY}}
+    learner = {"name": TEXT, "title": TEXT}
+    form = {**REPLAY, "dynamic": {True}, "learner": learner, "readouts": readouts, "periods": [COUNT], "regret": ANY}
+    document = documented(spverify("replay", "zoo:repeated-coordination", *short), 0, form)
+    assert document["regret"] == [] and set(document["files"]) == set(map(str, tmp_path.iterdir()))
+    assert "value" in document["gap"]["checkpoints"][0]
+
+
 def test_settings(spverify: Run) -> None:
     documented(spverify("settings", "--json"), 0, SETTINGS)
 
