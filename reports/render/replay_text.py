@@ -63,8 +63,13 @@ def _stays(document: Mapping[str, Any]) -> str:
 
 
 def _moves(document: Mapping[str, Any]) -> str:
-    words = [f"{count} {kind}" for kind, count in document["motion"].items() if count]
-    return ", ".join(words) + _periods(document["periods"])
+    """How many runs settle, cycle or wander, and that the latter two do not converge."""
+    counts = {kind: count for kind, count in document["motion"].items() if count}
+    words = [
+        f"{n} {kind[:-1]}{_periods(document['periods']) if kind == 'cycles' else ''}" for kind, n in counts.items()
+    ]
+    end = "" if set(counts) == {"settles"} else "; not all of them converge"
+    return f"of {document['seeds']} runs {', '.join(words)}{end}"
 
 
 def _calm(document: Mapping[str, Any]) -> str:

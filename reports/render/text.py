@@ -102,6 +102,8 @@ def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
         lines += paragraph(f"No fixed deviation gains more than epsilon = {epsilon}: this play is an epsilon-BCCE.")
     else:
         lines += paragraph(f"A follower gains {gap}, more than epsilon = {epsilon}, by a fixed deviation.")
+        if max(document["ex_ante"]) <= document["epsilon"]:
+            lines += paragraph("A check of ex-ante deviations alone, as other tools make it, would have passed this.")
     rows = [("gap", f"{gap}  (exact{', of the log under its own frequencies' if log else ''})")]
     if document["witness"]:
         at = document["witness"]
@@ -117,11 +119,14 @@ def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
         rows.append(("drift", _drift_sentence(document["drift"], names)))
     which = document["set"]
     rows.append(("kind of play", f"{document['play']}, {SET_NAMES[which]} ({which})"))
-    for label, key in (("per-type sum", "per_type_sum"), ("ex-ante gain", "ex_ante")):
+    for label, key, meaning in (
+        ("per-type sum", "per_type_sum", "each type deviates or not"),
+        ("ex-ante gain", "ex_ante", "all types deviate together"),
+    ):
         values = [f"{p.name} {show(v)}" for p, v in zip(names, document[key], strict=True)]
-        rows.append((label, ", ".join(values)))
+        rows.append((label, f"{', '.join(values)}  ({meaning})"))
     if document["nashconv"] is not None:
-        rows.append(("NashConv", show(document["nashconv"])))
+        rows.append(("NashConv", f"{show(document['nashconv'])}  (their sum over players, of independent play)"))
     if document["leader_value"] is not None:
         rows.append(("leader's value", show(document["leader_value"])))
     if document["largest_change"]:

@@ -49,6 +49,9 @@ def test_check_knows_the_gap_from_the_ex_ante_gain(spverify: Run, examples_dir: 
     assert document["witness"] == {"player": 0, "type": 1, "deviation": 1, "gain": 0.25}
     assert document["nashconv"] is None and document["confidence"] is None
     assert {"epsilon", "leader_value"} <= document.keys()
+    text = spverify("check", *files).out
+    assert "ex-ante deviations alone" in text and "each type deviates or not" in text
+    assert "ex-ante deviations alone" not in spverify("check", files[0], files[1], "--epsilon", "1/4").out
 
 
 @pytest.mark.parametrize(

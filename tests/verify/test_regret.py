@@ -195,3 +195,32 @@ def test_floats_are_put_on_the_grid_and_the_change_is_told():
     assert 0 < report.largest_change < Fraction(1, 2**39)
     with pytest.raises(PlayError, match="sum to 1"):
         assess(game, ConditionalPlay(np.full((1, 1, 1, 3), 0.3)))
+
+
+def test_an_ex_ante_check_of_another_tool_passes_what_is_refuted_here(examples_dir, tmp_path):
+    """OpenSpiel's distance to a coarse correlated equilibrium averages over types first: 0 where a type gains 1/4."""
+    pyspiel = pytest.importorskip("pyspiel")
+    game = read_game(examples_dir / "interim-not-exante.game.json")
+    report = assess(game, read_play(examples_dir / "interim-not-exante.play.json", game))
+    lines = ['EFG 2 R "interim" { "informed" "partner" }', 'c "" 1 "" { "t0" 0.5 "t1" 0.5 } 0']
+    leaf = 0
+    for t in range(2):
+        lines.append(f'p "" 1 {t + 1} "" {{ "0" "1" }} 0')
+        for a in range(2):
+            lines.append('p "" 2 1 "" { "0" "1" } 0')
+            for b in range(2):
+                leaf += 1
+                lines.append(f't "" {leaf} "" {{ {np.broadcast_to(game.payoffs[0], game.shape)[t, 0, a, b]} 0 }}')
+    file = tmp_path / "interim.efg"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tree = pyspiel.load_game(f"efg_game(filename={file})")
+
+    def profile(action):
+        keys = ("0-0-1-", "0-0-2-", "1-1-1-")  # the informed player's two types, the partner
+        return pyspiel.TabularPolicy({key: [(0, 1.0 - action), (1, float(action))] for key in keys})
+
+    theirs = pyspiel.cce_dist(tree, [(0.5, profile(0)), (0.5, profile(1))])
+    assert theirs.dist_value == 0.0
+    assert report.gap_exact == Fraction(1, 4)
+    one_sided = pyspiel.cce_dist(tree, [(1.0, profile(0))])  # where all types agree, so do the two tools
+    assert one_sided.dist_value == pytest.approx(assess(game, PlanPlay([1], [[[0, 0]], [[0]]])).ex_ante[0])
