@@ -114,7 +114,7 @@ class Problem:
     """One game, one objective, one sense and one epsilon, with rows numbered for every program built on it.
 
     Rows 0 .. ``n_regrets`` - 1 are the interim regrets ``r_i(t_i, a') <= epsilon`` (theory T3) of types with positive
-    probability and feasible deviations of players whose payoff varies; what follows them is up to the program.
+    probability and a choice, and feasible deviations of players whose payoff varies; what follows is up to the program.
 
     Args:
         game: the game.
@@ -224,7 +224,8 @@ def _span(values: FloatArray, cells: npt.NDArray[np.bool_]) -> tuple[float, floa
 def _number_rows(game: BayesianGame, varies: list[bool]) -> tuple[list[IntArray], int]:
     rows, count = [], 0
     for i, mask in enumerate(game.feasible):
-        known = mask & (game.marginal(i) > 0)[:, None] & varies[i]
+        # who has no other action has nothing to gain
+        known = mask & (game.marginal(i) > 0)[:, None] & (mask.sum(axis=1) > 1)[:, None] & varies[i]
         numbers = np.full(mask.shape, -1, dtype=np.int64)
         numbers[known] = np.arange(count, count + int(known.sum()))
         count += int(known.sum())

@@ -19,17 +19,17 @@ import numpy.typing as npt
 from ..verify import fast_kernel
 from ..verify.certificate import (
     Certificate,
-    attained_certificate,
+    assessed,
     exact_objective,
     outer_certificate,
     round_multipliers,
 )
 from ..verify.errors import FormatError, UsageError
 from ..verify.game import BayesianGame, FloatArray, array_of
-from ..verify.kernel import SETS, check_certificate, exact_gap, objective_tensor
+from ..verify.kernel import SETS, check_certificate, objective_tensor
 from ..verify.notebook import html_table
 from ..verify.plain import Tensor, parse_number
-from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay, exact
+from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay
 from .arrays import Problem
 from .branching import best_profile
 from .search import ENTRY_BYTES, METHODS, Pool, Proof, Proposal, interior_seconds, search_cells, search_plans
@@ -361,7 +361,7 @@ class Court:
         """The kernel's answer; the game is handed over as it is, which spares parsing the certificate's copy of it."""
         plain = self.game.plain
         check = fast_kernel.check_certificate if self.fast else check_certificate
-        return check({**certificate.document, "game": None}, plain).accepted
+        return check(certificate.content, plain).accepted
 
     def _try(self, proof: Proof) -> bool:
         certificate = outer_certificate(
@@ -399,13 +399,10 @@ class Court:
     def inner(self, plays: list[Play]) -> tuple[Certificate | None, Fraction | None]:
         """The first play that the kernel accepts as a member of the set, with its exact gap."""
         for play in plays:
-            certificate = attained_certificate(
+            certificate, gap, member = assessed(
                 self.game, play, objective=self.aim, epsilon=self.problem.epsilon, equilibrium_set=self.which
             )
-            if self._accepts(certificate):
-                # the claim's epsilon is the gap itself where that is larger than the epsilon asked for
-                within = certificate.epsilon == self.problem.epsilon and self.problem.epsilon > 0
-                gap = exact_gap(self.game.plain, exact(play, self.game))[0] if within else certificate.epsilon
+            if member:  # the certificate claims the kernel's own value and gap, which need not be found twice
                 return certificate, gap
         return None, None
 

@@ -48,6 +48,7 @@ class Interior:
         sigma: cells, shape (joint types, joint actions).
         near: flat cells that may have mass at an optimum, as far as can be told.
         duals: of the regret rows, in the order of `Problem`'s rows.
+        slacks: by how much the regrets fall short of epsilon, in the same order.
         potentials: the f_j of theory T5, scaled, for the non-signalling set.
         value, bound: of the scaled objective, in doubles.
         rounds: how many Newton steps.
@@ -58,6 +59,7 @@ class Interior:
     sigma: FloatArray
     near: IntArray
     duals: FloatArray
+    slacks: FloatArray
     potentials: list[FloatArray] | None
     value: float
     bound: float
@@ -79,7 +81,7 @@ def bytes_needed(problem: Problem, *, signalling: bool) -> float:
     """What the search takes beside the game, about."""
     dense, local = unknowns(problem, signalling=signalling)
     cells, joint = float(np.prod(problem.game.shape)), problem.game.prior.size
-    return 8.0 * ((9 if signalling else 14) * cells + 2.0 * joint * local**2 + 3.0 * dense**2)
+    return 8.0 * ((11 if signalling else 16) * cells + 2.0 * joint * local**2 + 3.0 * dense**2)
 
 
 def interior_point(
@@ -97,14 +99,12 @@ def interior_point(
     return _Search(TypeConditional(cells) if signalling else NonSignalling(cells)).run(deadline, progress)
 
 
-Masses = Callable[[slice], FloatArray]
-
-
 class _Search:
     def __init__(self, system: Any) -> None:
         self.system, cells = system, system.cells
         shape, m = (cells.count, *cells.actions), cells.problem.n_regrets
         self.sigma, self.s, self.second = np.empty(shape), np.empty(shape), np.zeros(shape)
+        self.ratio, self.masses = np.empty(shape), np.empty(shape)
         self.total = m
         for block in cells.blocks:
             part = masked(cells, block, np.ones((block.stop - block.start, *cells.actions)), 0.0)
@@ -161,7 +161,7 @@ class _Search:
         sigma = cells.restored(self.sigma)
         near = np.flatnonzero(cells.restored(np.where((self.s <= NEAR) & (self.sigma > 0), 1.0, 0.0)))
         potentials = system.potentials(y, duals)
-        return Interior(sigma, near, y, potentials, value, highest, rounds, converged, interrupted)
+        return Interior(sigma, near, y, self.r, potentials, value, highest, rounds, converged, interrupted)
 
     def _look(self) -> tuple[FloatArray, FloatArray, float]:
         """By how much reduced costs miss s; each joint type's smallest reduced cost; and the value."""
@@ -171,75 +171,76 @@ class _Search:
         for block in cells.blocks:
             slack = masked(cells, block, self._slack(block), np.inf)
             smallest[block] = slack.reshape(len(slack), -1).min(axis=1)
-            cost += float((cells.cost(block) * self.sigma[block]).sum())
+            cost += float(np.vdot(cells.cost(block), self.sigma[block]))
             residual[block] = masked(cells, block, slack - self.s[block], 0.0)
-            self.mean += float((self.sigma[block] * self.s[block]).sum())
+            self.mean += float(np.vdot(self.sigma[block], self.s[block]))
         self.mean /= self.total
         return residual, smallest, -cost
 
     def _round(self, residual: FloatArray, missed: Any) -> None:
         """One predictor step to see how far the complementarity can fall, and one corrected step."""
         system, sigma, s, r, y = self.system, self.sigma, self.s, self.r, self.y
-        cells, second = system.cells, self.second
-        system.factor(lambda block: sigma[block] / s[block], y / r)
-
-        def predicted(block: slice) -> FloatArray:
-            return -sigma[block] * (1.0 + residual[block] / s[block])
-
-        step = self._direction(predicted, missed, -r)
+        cells, ratio, masses = system.cells, self.ratio, self.masses
+        for block in cells.blocks:
+            np.divide(sigma[block], s[block], out=ratio[block])
+            np.multiply(ratio[block], residual[block], out=masses[block])
+            masses[block] += sigma[block]
+            np.negative(masses[block], out=masses[block])
+        system.factor(lambda block: ratio[block], y / r)
+        step = self._direction(missed, -r)
         dr = -r - step.y * r / y
         primal, dual = _longest(r, dr), _longest(y, step.y)
         crossed = np.array([dr @ y, r @ step.y, dr @ step.y])
+        second = self.second
         for block in cells.blocks:
-            dsigma, ds = self._change(block, predicted, residual, step)
+            dsigma, ds = self._change(block, residual, step)
             primal, dual = min(primal, _longest(sigma[block], dsigma)), min(dual, _longest(s[block], ds))
-            second[block] = dsigma * ds
-            crossed += [(dsigma * s[block]).sum(), (sigma[block] * ds).sum(), second[block].sum()]
+            np.multiply(dsigma, ds, out=second[block])
+            crossed += [np.vdot(dsigma, s[block]), np.vdot(sigma[block], ds), second[block].sum()]
         after = self.mean + float(crossed @ [primal, dual, primal * dual]) / self.total
         target = self.mean * float(np.clip(after / self.mean, 1e-6, 1.0)) ** 3
         target = max(target, 0.5 * TOLERANCE / self.total)
-
-        def corrected(block: slice) -> FloatArray:
-            aim = masked(cells, block, target - second[block], 0.0)
-            return np.asarray(predicted(block) + aim / s[block])
-
+        for block in cells.blocks:
+            masses[block] += masked(cells, block, target - second[block], 0.0) / s[block]
         line = (target - dr * step.y) / y - r
-        step = self._direction(corrected, missed, line)
+        step = self._direction(missed, line)
         dr = line - step.y * r / y
         primal, dual = _longest(r, dr), _longest(y, step.y)
         for block in cells.blocks:
-            dsigma, ds = self._change(block, corrected, residual, step)
-            primal, dual = min(primal, _longest(sigma[block], dsigma)), min(dual, _longest(s[block], ds))
+            # kept where the masses and the products were, which have done their part
+            masses[block], second[block] = self._change(block, residual, step)
+            primal = min(primal, _longest(sigma[block], masses[block]))
+            dual = min(dual, _longest(s[block], second[block]))
         primal, dual = min(1.0, BACK * primal), min(1.0, BACK * dual)
         for block in cells.blocks:
-            dsigma, ds = self._change(block, corrected, residual, step)
-            sigma[block] += primal * dsigma
-            s[block] += dual * ds
+            sigma[block] += primal * masses[block]
+            s[block] += dual * second[block]
         self.r, self.y = r + primal * dr, y + dual * step.y
         system.advance(step, primal, dual)
 
-    def _change(self, block: slice, masses: Masses, residual: FloatArray, step: Step) -> tuple[FloatArray, FloatArray]:
+    def _change(self, block: slice, residual: FloatArray, step: Step) -> tuple[FloatArray, FloatArray]:
         """Steps of sigma and s at a block."""
         pulled = self.system.pull(block, step.y, step.z)
-        dsigma = masses(block) + self.sigma[block] / self.s[block] * pulled
+        dsigma = self.ratio[block] * pulled
+        dsigma += self.masses[block]
         return dsigma, masked(self.system.cells, block, residual[block] - pulled, 0.0)
 
-    def _direction(self, masses: Masses, missed: Any, line: FloatArray) -> Step:
+    def _direction(self, missed: Any, line: FloatArray) -> Step:
         """The step that solves the equations: from the factors, for the non-signalling set made accurate by GMRES."""
         system: Any = self.system
-        step: Step = system.solve(system.push(masses), missed, line)
+        step: Step = system.solve(system.push(lambda block: self.masses[block]), missed, line)
         if not isinstance(system, NonSignalling):
             return step
 
-        def effect(step: Step, masses: Masses | None, line: FloatArray) -> FloatArray:
+        def effect(step: Step, line: FloatArray, *, whole: bool) -> FloatArray:
             def pushed(block: slice) -> FloatArray:
-                moved = self.sigma[block] / self.s[block] * system.pull(block, step.y, step.z)
-                return moved if masses is None else moved + masses(block)
+                moved = self.ratio[block] * system.pull(block, step.y, step.z)
+                return np.asarray(moved + self.masses[block] if whole else moved)
 
             parts = system.effect(system.push(pushed), step, line - step.y * self.r / self.y)
             return np.concatenate([part.ravel() for part in parts])
 
-        left = np.concatenate([part.ravel() for part in missed]) - effect(step, masses, line)
+        left = np.concatenate([part.ravel() for part in missed]) - effect(step, line, whole=True)
         size = rest = float(np.linalg.norm(left))
         none = (np.zeros_like(step.z), np.zeros(sum(system.cells.types)))
         basis, steps, table = [left / size] if size > ACCURATE else [], [], np.zeros((MOST_STEPS + 1, MOST_STEPS))
@@ -248,7 +249,7 @@ class _Search:
             rows, regrets, shared = np.split(basis[k], [step.z.size, step.z.size + len(step.y)])
             more = system.solve(none, (rows.reshape(step.z.shape), regrets, shared), np.zeros_like(step.y))
             steps.append(more)
-            image = effect(more, None, np.zeros_like(line))
+            image = effect(more, np.zeros_like(line), whole=False)
             for j, vector in enumerate(basis):
                 table[j, k] = vector @ image
                 image -= table[j, k] * vector
@@ -268,5 +269,5 @@ class _Search:
 
 def _longest(values: FloatArray, step: FloatArray) -> float:
     """How far a step may go before a value would be negative, at most a little beyond 1."""
-    down = step < 0
-    return min(1.0 / BACK, float((values[down] / -step[down]).min(initial=np.inf)))
+    lowest = float((step / np.maximum(values, 1e-300)).min(initial=0.0))
+    return min(1.0 / BACK, -1.0 / lowest if lowest < 0 else np.inf)

@@ -17,6 +17,7 @@ import flint
 import highspy
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..verify.game import FloatArray
 from .arrays import Columns, IntArray
@@ -25,24 +26,34 @@ GAP = 1e-9
 """Objectives are scaled to [0, 1]: an LP is solved when its bound is within this of its value."""
 
 INTERIOR_ROWS = 300
-"""Above so many rows a master that is hard at first, or slow, goes to the interior-point method (measured)."""
+"""Above so many rows a master that is not feasible at first, or slow, goes to the interior-point method (measured)."""
+
+HARD_SHARE = 0.25
+"""A search is hard where more than this share of the regrets exceed epsilon at the play that is best among each joint
+type's few best cells (measured: 0.28 and more for least welfare or payoff, 0.18 and less for the leader's)."""
 
 INTERIOR_GAP = 1e-4
 """Where bound and value are this close, the simplex method takes over from the interior-point method."""
 
+CENTRED = 1e-12
+"""By how much columns and rows may miss their equations when they are solved again in doubles."""
+
 KEPT = 3
 """Columns a row that survive a round of the interior-point method (measured)."""
 
-SLOW_SIMPLEX = 2.0
-"""Seconds after which one simplex solve of a large master counts as slow."""
+SLOW_SIMPLEX = 5
+"""Iterations a row after which one simplex solve of a large master counts as slow; no clock, so that runs repeat."""
 
 MAX_EXACT = 400
-MAX_BITS = 12_000
+MAX_BITS = 4_000
+"""A vertex of more rows, or of longer numbers than this, is not solved in rationals: it would take longer than the rest
+of the search, and its certificate longer to check (measured)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A solution: value to be maximised, primal x, row duals (>= 0 for rows <= ), the basis, and the rows' excess.
+    """A solution: value to be maximised, primal x, row duals (>= 0 for rows <= ), the basis, the rows' excess, and how
+    many have some.
 
     The interior-point method leaves the basis empty.
     """
@@ -53,6 +64,7 @@ class Solution:
     basic: IntArray
     tight: IntArray
     exceeded: float = 0.0
+    rows_exceeded: int = 0
 
 
 class Program:
@@ -127,8 +139,9 @@ class Program:
             columns.count, -np.asarray(columns.cost, float), zero, top, len(row), starts, row.astype(np.int32), value
         )
 
-    def solve(self, seconds: float) -> Solution | None:
-        """The optimum, or None: infeasible, unbounded or out of time."""
+    def solve(self, seconds: float, iterations: float = np.inf) -> Solution | None:
+        """The optimum, or None: infeasible, unbounded, out of time or of simplex iterations."""
+        self.highs.setOptionValue("simplex_iteration_limit", int(min(iterations, 2**31 - 1)))
         # HiGHS counts its own run time over all calls, so the limit moves on
         self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(seconds, 0.05))
         self.highs.run()
@@ -142,10 +155,11 @@ class Program:
         found, basis = self.highs.getSolution(), self.highs.getBasis()
         value, duals = -info.objective_function_value, -np.array(found.row_dual)
         x = np.array(found.col_value)
-        exceeded = float(x[: self.slacks].sum())
+        excess = x[: self.slacks]
+        exceeded, many = float(excess.sum()), int((excess > 1e-9).sum())
         if self.interior:
             none = np.zeros(0, dtype=np.int64)
-            return Solution(value, x[self.slacks :], duals, none, none, exceeded)
+            return Solution(value, x[self.slacks :], duals, none, none, exceeded, many)
         is_basic = highspy.HighsBasisStatus.kBasic
         columns = np.array([status == is_basic for status in basis.col_status])
         rows = np.array([status == is_basic for status in basis.row_status])
@@ -154,7 +168,7 @@ class Program:
         # after the first solve the basis stays primal feasible when columns come: go on with the primal simplex
         self.highs.setOptionValue("simplex_strategy", 4)
         basic, tight = np.flatnonzero(columns[self.slacks :]), np.flatnonzero(~rows)
-        return Solution(value, x[self.slacks :], duals, basic, tight, exceeded)
+        return Solution(value, x[self.slacks :], duals, basic, tight, exceeded, many)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +221,7 @@ def generate(
         deadline: `time.monotonic` value at which to stop with what is known.
         progress: told the state of the search in words.
         entries: how many numbers the master may hold; it stops growing there.
-        yields: whether to stop where masters would go to the interior-point method (`Generated.hard`).
+        yields: whether to stop where the search turns out to be hard (`Generated.hard`).
 
     Until the master is feasible, every regret row may be exceeded at a price; the price grows if it is still paid
     when the oracle has nothing left to offer.
@@ -218,11 +232,12 @@ def generate(
     program.add(columns_of(pool))
     solution: Solution | None = None
     solved, highest = pool, -np.inf
-    patience, first_done = SLOW_SIMPLEX if program.rows > INTERIOR_ROWS else np.inf, False
+    large, first_done = program.rows > INTERIOR_ROWS, False
+    patience = float(SLOW_SIMPLEX * program.rows) if large else np.inf
     try:
         while monotonic() < deadline:
-            current = program.solve(min(deadline - monotonic(), patience))
-            if current is None and patience < np.inf and not program.interior:
+            current = program.solve(deadline - monotonic(), patience)
+            if current is None and patience < np.inf and monotonic() < deadline:
                 if yields:
                     return Generated(
                         solution, pool if solution is None else solved, best_duals, best_bound, False, hard=True
@@ -238,12 +253,13 @@ def generate(
                 current = current if program.interior else program.solve(deadline - monotonic())
                 if current is None:
                     break
-            elif price and not first_done and program.rows > INTERIOR_ROWS:
-                # no equilibrium among the best cells: many regrets will bind
+            elif price and not first_done and (large or current.rows_exceeded > HARD_SHARE * len(bounds)):
+                # far from an equilibrium among the best cells: many regrets will bind
                 if yields:
                     return Generated(None, pool, best_duals, best_bound, False, hard=True)
-                patience = np.inf
-                program.use_interior()
+                if large:
+                    patience = np.inf
+                    program.use_interior()
             first_done = True
             if price is None:
                 solution, solved = current, pool
@@ -339,6 +355,72 @@ def exact_vertex(columns: Columns, tight: IntArray, right: dict[int, Fraction]) 
         return None
     primal = [_fraction(x[k, 0]) / scale for k in range(size)]
     return Vertex(primal, {int(r): _fraction(z[k, 0]) for k, r in enumerate(tight)})
+
+
+def polished(columns: Columns, solution: Solution, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """x of the basic columns and all row duals of a basis, to the last digits of doubles (solvers stop at 1e-9).
+
+    Args:
+        columns: the basic columns.
+        solution: whose basis it is.
+        right: right-hand sides of all rows.
+
+    The solver's own numbers come back where the basis is singular in doubles, or leads elsewhere.
+    """
+    x, duals = solution.x[solution.basic], solution.duals
+    size, tight = columns.count, solution.tight
+    if not size or len(tight) != size:
+        return x, duals
+    where = np.full(len(duals), -1)
+    where[tight] = np.arange(size)
+    matrix, kept = np.zeros((size, size)), where[columns.row] >= 0
+    matrix[where[columns.row[kept]], columns.column[kept]] = columns.value[kept]
+    try:
+        inverse = np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:
+        return x, duals
+    cost = np.asarray(columns.cost, dtype=float)
+    own, z = inverse @ right[tight], inverse.T @ cost
+    own += inverse @ (right[tight] - matrix @ own)
+    z += inverse.T @ (cost - matrix.T @ z)
+    if not (np.abs(own - x).max() <= 1e-6 and np.abs(z - duals[tight]).max() <= 1e-6):
+        return x, duals
+    out = np.zeros(len(duals))
+    out[tight] = z
+    return np.maximum(own, 0.0), out
+
+
+def centred(
+    columns: Columns, tight: IntArray, n_regrets: int, right: FloatArray, x: FloatArray
+) -> tuple[FloatArray, FloatArray] | None:
+    """x and row duals next to those of an interior-point method, to the last digits of doubles; None if there are none.
+
+    Args:
+        columns: those that have mass at the optimum.
+        tight: numbers of the rows that are met with equality there.
+        n_regrets: how many of all rows are regrets, whose duals must not be negative.
+        right: right-hand sides of all rows.
+        x: the columns' masses, positive; also what a change of them is weighed by.
+    """
+    where = np.full(len(right), -1)
+    where[tight] = np.arange(len(tight))
+    matrix, kept = np.zeros((len(tight), columns.count)), where[columns.row] >= 0
+    matrix[where[columns.row[kept]], columns.column[kept]] = columns.value[kept]
+    cost, normal = np.asarray(columns.cost, dtype=float), (matrix * x) @ matrix.T
+    try:
+        factors = cho_factor(normal, lower=True, check_finite=False)
+    except LinAlgError:
+        return None
+    z, own = np.zeros(len(tight)), x
+    for _ in range(3):
+        own = own + x * (cho_solve(factors, right[tight] - matrix @ own, check_finite=False) @ matrix)
+        z = z + cho_solve(factors, matrix @ (x * (cost - z @ matrix)), check_finite=False)
+    off = max(np.abs(right[tight] - matrix @ own).max(), np.abs(cost - z @ matrix).max())
+    if not off <= CENTRED or min(own.min(), z[tight < n_regrets].min(initial=0.0)) < 0:
+        return None
+    duals = np.zeros(len(right))
+    duals[tight] = z
+    return own, duals
 
 
 def _bits(matrix: list[list[int]]) -> float:

@@ -71,8 +71,8 @@ class Cells:
         self.rows = [np.take_along_axis(row, o, axis=1) for row, o in zip(problem.rows, order, strict=True)]
         self.masks = masks
         self.all_feasible = all(mask.all() for mask in masks)
-        self.known: dict[tuple[int, int], FloatArray] = {}
-        self.keeps = (self.n + 1) * self.count * self.width <= CACHED
+        self.known: dict[tuple[Any, int], FloatArray] = {}
+        self.keeps = (2 * self.n + 1) * self.count * self.width <= CACHED
         step = max(1, BLOCK_CELLS // self.width)
         self.blocks = [slice(k, min(k + step, self.count)) for k in range(0, self.count, step)]
 
@@ -108,19 +108,26 @@ class Cells:
 
     def cost(self, block: slice) -> FloatArray:
         """What is minimised, shape (k, actions..)."""
-        return self._kept(-1, block, self._cost)
+        return self._kept("cost", block, lambda block: self._whole(self._cost(block)))
 
     def payoff(self, i: int, block: slice) -> FloatArray:
         """Player i's scaled payoff times p(t_-i | t_i), shape (k, actions..)."""
-        return self._kept(i, block, lambda block: self._payoff(i, block))
+        return self._kept(("payoff", i), block, lambda block: self._whole(self._payoff(i, block)))
 
-    def _kept(self, which: int, block: slice, read: Callable[[slice], FloatArray]) -> FloatArray:
+    def lines(self, i: int, block: slice) -> FloatArray:
+        """The same with the own action first, shape (k, |A_i|, others' joint actions)."""
+        return self._kept(("lines", i), block, lambda block: _along(self.payoff(i, block), i))
+
+    def _whole(self, values: FloatArray) -> FloatArray:
+        return np.broadcast_to(values, (len(values), *self.actions))
+
+    def _kept(self, which: Any, block: slice, read: Callable[[slice], FloatArray]) -> FloatArray:
         part = self.known.get((which, block.start))
         if part is None:
             part = read(block)
             if self.keeps:
                 self.known[which, block.start] = part
-        return np.broadcast_to(part, (block.stop - block.start, *self.actions))
+        return part
 
     def _cost(self, block: slice) -> FloatArray:
         problem = self.problem
@@ -197,6 +204,12 @@ class TypeConditional:
     def __init__(self, cells: Cells) -> None:
         self.cells, self.m = cells, cells.problem.n_regrets
         self.v = np.zeros(cells.count)
+        # regret rows in the order of players, types and actions, where some have none
+        rows = np.concatenate([part.ravel() for part in cells.rows])
+        self.live = np.flatnonzero(rows >= 0)
+        self.place = rows[self.live]
+        self.offset = np.cumsum([0, *(part.size for part in cells.rows)]).tolist()
+        self.pairs = list(combinations([i for i in range(cells.n) if cells.rows[i].max() >= 0], 2))
 
     @property
     def duals(self) -> FloatArray:
@@ -219,8 +232,7 @@ class TypeConditional:
             if cells.rows[i].max() < 0 or not part.any():
                 continue
             payoff, own = cells.payoff(i, block), part[cells.index[i][block]]
-            lines = _along(payoff, i)
-            gained = (own[:, None] @ lines).reshape(len(own), *_without(payoff.shape[1:], i))
+            gained = (own[:, None] @ cells.lines(i, block)).reshape(len(own), *_without(cells.actions, i))
             out -= np.expand_dims(gained, 1 + i)
             out += payoff * cells.wide(own.sum(axis=1))
         return out
@@ -233,8 +245,8 @@ class TypeConditional:
                 continue
             payoff = cells.payoff(i, block)
             against = masses.sum(axis=1 + i).reshape(len(masses), -1)
-            gains = (_along(payoff, i) @ against[..., None])[..., 0]
-            gains -= (payoff * masses).reshape(len(masses), -1).sum(axis=1)[:, None]
+            gains = (cells.lines(i, block) @ against[..., None])[..., 0]
+            gains -= _dot(payoff, masses)[:, None]
             np.add.at(out[i], cells.index[i][block], gains)
 
     def push(self, parts: Callable[[slice], FloatArray]) -> Any:
@@ -250,44 +262,59 @@ class TypeConditional:
 
     def factor(self, weights: Callable[[slice], FloatArray], theta: FloatArray) -> None:
         """The dense system for weights d of the cells and 1/theta of the regret rows."""
-        cells = self.cells
-        matrix = np.zeros((self.m, self.m))
-        self.weight, self.line = np.empty(cells.count), np.zeros((cells.count, self.m))
+        cells, n = self.cells, self.cells.n
+        shapes = list(zip(cells.types, cells.actions, strict=True))
+        self.weight, lines = np.empty(cells.count), [np.zeros((cells.count, t, a)) for t, a in shapes]
+        # for each two players, by their types; a player and itself never meet at two types
+        sums = {(i, i): np.zeros((t, a, a)) for i, (t, a) in enumerate(shapes)}
+        for i, j in self.pairs:
+            sums[i, j] = np.zeros((cells.types[i], cells.types[j], cells.actions[i], cells.actions[j]))
         for block in cells.blocks:
-            self._add(block, weights(block), matrix)
+            self._add(block, weights(block), lines, sums)
+        whole = np.zeros((self.offset[-1], self.offset[-1]))
+        parts = [slice(*self.offset[i : i + 2]) for i in range(n)]
+        for i, (t, a) in enumerate(shapes):
+            own = whole[parts[i], parts[i]].reshape(t, a, t, a)
+            own[np.arange(t), :, np.arange(t)] = sums[i, i]
+        for i, j in self.pairs:
+            cross = sums[i, j].swapaxes(1, 2).reshape(shapes[i][0] * shapes[i][1], -1)
+            whole[parts[i], parts[j]], whole[parts[j], parts[i]] = cross, cross.T
+        at = np.ix_(self.live, self.live)
+        matrix = np.empty((self.m, self.m))
+        matrix[np.ix_(self.place, self.place)] = whole[at]
+        self.line = np.empty((cells.count, self.m))
+        flat = np.concatenate([part.reshape(cells.count, -1) for part in lines], axis=1)
+        self.line[:, self.place] = flat[:, self.live]
         matrix -= (self.line / self.weight[:, None]).T @ self.line
         matrix[np.diag_indices(self.m)] += 1.0 / theta
         self.matrix, self.factors = matrix, _cholesky(matrix)
 
-    def _add(self, block: slice, d: FloatArray, matrix: FloatArray) -> None:
-        cells, n = self.cells, self.cells.n
-        k = len(d)
+    def _add(
+        self, block: slice, d: FloatArray, lines: list[FloatArray], sums: dict[tuple[int, int], FloatArray]
+    ) -> None:
+        """What a block adds to the sums, and its joint types' lines (what each deviation gains there)."""
+        cells, n, k = self.cells, self.cells.n, len(d)
         self.weight[block] = d.reshape(k, -1).sum(axis=1)
         payoffs = [cells.payoff(i, block) for i in range(n)]
         means = [d * u for u in payoffs]
-        rows = [cells.rows[i][cells.index[i][block]] for i in range(n)]
+        totals = [mean.reshape(k, -1).sum(axis=1) for mean in means]
+        types = [cells.index[i][block] for i in range(n)]
+        # masses and payoffs of all players against each deviation: got[i][..., 0] and got[i][..., 1 + j]
+        got = []
         for i in range(n):
-            if cells.rows[i].max() < 0:
-                continue
-            lines = _along(payoffs[i], i)
-            against = d.sum(axis=1 + i).reshape(k, -1)
-            got = (lines @ against[..., None])[..., 0] - means[i].reshape(k, -1).sum(axis=1)[:, None]
-            at = rows[i] >= 0
-            place = np.broadcast_to(np.arange(block.start, block.stop)[:, None], at.shape)
-            self.line[place[at], rows[i][at]] = got[at]
-            for j in range(i, n):
-                if cells.rows[j].max() < 0:
-                    continue
-                other = (lines @ means[j].sum(axis=1 + i).reshape(k, -1, 1))[..., 0]
-                both = (means[i] * payoffs[j]).reshape(k, -1).sum(axis=1)
-                if i == j:
-                    cross = (lines * against[:, None]) @ lines.swapaxes(1, 2)
-                    mine = other
-                else:
-                    cross = self._cross(payoffs[i], payoffs[j], d, i, j)
-                    mine = (_along(payoffs[j], j) @ means[i].sum(axis=1 + j).reshape(k, -1, 1))[..., 0]
-                cross = cross - other[:, :, None] - mine[:, None, :] + both[:, None, None]
-                self._scatter(matrix, rows[i], rows[j], cross, symmetric=i != j)
+            against = np.stack([part.sum(axis=1 + i).reshape(k, -1) for part in (d, *means)], axis=-1)
+            got.append(cells.lines(i, block) @ against)
+            lines[i][np.arange(block.start, block.stop), types[i]] = got[i][..., 0] - totals[i][:, None]
+            own, weighted = cells.lines(i, block), cells.lines(i, block) * against[:, None, :, 0]
+            cross = weighted @ own.swapaxes(1, 2)
+            cross -= got[i][:, :, None, 1 + i]
+            cross -= got[i][:, None, :, 1 + i]
+            np.add.at(sums[i, i], types[i], cross + _dot(means[i], payoffs[i])[:, None, None])
+        for i, j in self.pairs:
+            cross = self._cross(payoffs[i], payoffs[j], d, i, j)
+            cross -= got[i][:, :, None, 1 + j]
+            cross -= got[j][:, None, :, 1 + i]
+            np.add.at(sums[i, j], (types[i], types[j]), cross + _dot(means[i], payoffs[j])[:, None, None])
 
     def _cross(self, u: FloatArray, w: FloatArray, d: FloatArray, i: int, j: int) -> FloatArray:
         """sum_a d(a) u(a', a_-i) w(a'', a_-j), shape (k, |A_i|, |A_j|)."""
@@ -302,17 +329,6 @@ class TypeConditional:
         left = np.moveaxis(middle, 1, 2).reshape(k, middle.shape[2], -1)
         right = second.reshape(k, -1, second.shape[-1])  # (k, rest a_i, a'')
         return left @ right
-
-    def _scatter(
-        self, matrix: FloatArray, left: IntArray, right: IntArray, values: FloatArray, symmetric: bool
-    ) -> None:
-        for a, b, part in zip(left, right, values, strict=True):
-            if a.min() < 0 or b.min() < 0:
-                part = part[np.ix_(a >= 0, b >= 0)]
-                a, b = a[a >= 0], b[b >= 0]
-            matrix[np.ix_(a, b)] += part
-            if symmetric:
-                matrix[np.ix_(b, a)] += part.T
 
     def solve(self, pushed: Any, missed: Any, line: FloatArray) -> Step:
         """The step from pushed masses and missed rows; ``line`` is what the regret rows' own slacks add."""
@@ -341,6 +357,12 @@ class TypeConditional:
 
     def potentials(self, y: FloatArray, duals: FloatArray) -> None:
         """None: the type-conditional set has none."""
+
+
+def _dot(one: FloatArray, two: FloatArray) -> FloatArray:
+    """The sum of products at each joint type, shape (k,)."""
+    k = len(one)
+    return np.asarray(np.einsum("kx,kx->k", one.reshape(k, -1), two.reshape(k, -1)))
 
 
 def _without(shape: tuple[int, ...], i: int) -> tuple[int, ...]:

@@ -6,8 +6,9 @@ they return is only proposed; `bounds.py` has the kernel decide.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from time import monotonic
 from typing import Any
@@ -21,15 +22,19 @@ from ..verify.play import ConditionalPlay, PlanPlay, Play, SparsePlay
 from .arrays import Columns, IntArray, Problem
 from .branching import best_profile
 from .interior import bytes_needed, interior_point, unknowns
-from .linear import GAP, MAX_EXACT, Program, Solution, Vertex, exact_vertex, generate
+from .linear import GAP, MAX_BITS, MAX_EXACT, Program, Solution, Vertex, centred, exact_vertex, generate, polished
 from .plans import alternate, plan_columns, random_profiles, unpack
 from .polytope import NEGLIGIBLE, CellProgram, cells_of, round_non_signalling, transported
 
 DIRECT_COLUMNS = 3_000
 """Up to here one linear program over all cells beats column generation (measured)."""
 
-INTERIOR_CELLS = 1_000_000
-"""Up to here a hard search over the type-conditional set goes on with all cells at once (measured)."""
+ROUND_SECONDS, CELL_SECONDS, CUBE_SECONDS = 1e-3, 4e-8, 1e-10
+"""What a round of the interior-point method over the type-conditional set takes, for each cell and player, and for the
+cube of the regret rows; it needs about `INTERIOR_ROUNDS` of them (measured)."""
+
+SIFT_SECONDS = 6.5e-6
+"""What column generation over that set takes on a hard objective for the square of its rows (measured)."""
 
 DIRECT_CELLS = 100_000
 """Up to here the non-signalling program is written down where the interior-point method lacks time or memory."""
@@ -46,8 +51,11 @@ INTERIOR_PER_CELL, INTERIOR_PER_FLOP, INTERIOR_ROUNDS = 5e-7, 6e-11, 30
 NEAR_COLUMNS, NEAR_LOSS = 20_000, 1e-8
 """Over so many cells a vertex is looked for from the interior, and what it may lose by leaving out the others."""
 
-GRID = 1 << 40
-"""Grid of multipliers and potentials that come from the interior of the optimal ones."""
+MAX_CENTRED = 2_000
+"""Up to so many rows the interior-point method's end over the type-conditional set is made sharp by a dense system."""
+
+GRID = 1 << 50
+"""Grid of multipliers, potentials and masses that were not solved in rationals."""
 
 ENTRY_BYTES = 100
 """Memory a number in a linear program takes, solver's copies and factors included (measured)."""
@@ -59,7 +67,7 @@ METHODS = {
 }
 """The methods that a caller may ask for, by set."""
 
-FEW, MANY = 6, 10
+FEW, MANY = 4, 10
 """Cells of a joint type offered in one round, to the simplex and to the interior-point method (measured)."""
 
 FEW_STARTS, MANY_STARTS = 24, 400
@@ -157,7 +165,7 @@ def _choose(problem: Problem, cells: int, signalling: bool, pool: Pool, deadline
     if signalling:
         if cells <= DIRECT_COLUMNS:
             return "direct"
-        return "sifting, then interior" if fits and cells <= INTERIOR_CELLS else "sifting"
+        return "sifting, then interior" if fits and _interior_wins(problem, cells) else "sifting"
     left = deadline - monotonic()
     if fits and cells > DIRECT_COLUMNS and interior_seconds(problem) <= HURRIED * left:
         return "interior"
@@ -165,6 +173,13 @@ def _choose(problem: Problem, cells: int, signalling: bool, pool: Pool, deadline
     if fits and not small and interior_seconds(problem) <= left:
         return "interior"
     return "direct" if cells <= DIRECT_CELLS else "none"
+
+
+def _interior_wins(problem: Problem, cells: int) -> bool:
+    """Whether a hard search over the type-conditional set is quicker with all cells at once, by its shape alone."""
+    rows, n = problem.n_regrets, problem.game.n_players
+    each = ROUND_SECONDS + CELL_SECONDS * n * cells + CUBE_SECONDS * float(rows) ** 3
+    return INTERIOR_ROUNDS * each <= SIFT_SECONDS * float(rows + int((problem.game.prior > 0).sum())) ** 2
 
 
 def interior_seconds(problem: Problem) -> float:
@@ -187,21 +202,32 @@ def _interior(
     out.method = f"interior-point method over {cells} cells, {found.rounds} rounds"
     out.converged = found.converged
     sigma = np.maximum(found.sigma, 0.0)
-    if signalling:
+    tight = np.flatnonzero(found.duals > found.slacks)
+    program = CellProgram(game, problem.rows, problem.n_regrets, signalling=signalling)
+    duals, keys, masses = found.duals, found.near, None
+    if found.converged and signalling and program.n_rows <= MAX_CENTRED:
+        rows = np.concatenate([tight, np.arange(problem.n_regrets, program.n_rows)])
+        right = np.concatenate([problem.bounds, program.right])
+        columns, here = program.columns(problem.arrays, keys), sigma.ravel()[keys]
+        sharp = centred(columns, rows, problem.n_regrets, right, here)
+        # where rows depend on each other, duals that fit these cells may not fit the others
+        if sharp is not None and _CellOracle(problem, program)(sharp[1], False)[1] <= found.bound + GAP:
+            masses, duals = sharp
+            out.method += ", end made sharp"
+    if signalling and masses is None:
         keys = np.flatnonzero(sigma.ravel() > NEGLIGIBLE)
-        if len(keys) <= MOST_MASSES:
-            out.plays.append(rounded_cells(problem, keys, sigma.ravel()[keys]))
-    elif found.converged or sigma.size <= MOST_MASSES:
+        masses = sigma.ravel()[keys]
+    if masses is None and (found.converged or sigma.size <= MOST_MASSES):
         sigma /= sigma.sum(axis=1, keepdims=True)
         out.plays.append(as_non_signalling(game, sigma.reshape(game.shape)))
-    rows = round_multipliers(game, problem.multipliers(found.duals), GRID)
-    potentials = None
-    if found.potentials is not None:
-        potentials = round_potentials(game, [f * problem.objective_scale for f in found.potentials], GRID)
-    out.proofs.append(Proof(rows, potentials))
-    program = CellProgram(game, problem.rows, problem.n_regrets, signalling=signalling)
+    elif masses is not None and len(keys) <= MOST_MASSES:
+        out.plays.append(rounded_cells(problem, keys, masses))
+    potentials = found.potentials
+    scaled = None if potentials is None else [f * problem.objective_scale for f in potentials]
+    out.proofs.append(_rounded(problem, duals, scaled))
     early = "" if found.converged else ", stopped early"
-    if found.interrupted or len(found.near) > NEAR_COLUMNS or (found.converged and program.n_rows > MAX_EXACT):
+    long = program.n_rows > MAX_EXACT or _vertex_bits(problem, tight) > MAX_BITS
+    if found.interrupted or len(found.near) > NEAR_COLUMNS or (found.converged and long):
         out.method += early
         return out
     # over the cells that may count the simplex method finds a vertex, whose play meets the rows
@@ -287,27 +313,50 @@ def _finish(
 ) -> None:
     """From a solution over some cells to proofs and plays: exactly at its vertex where that can be had."""
     game, signalling = problem.game, not program.equalities
-    basis = program.columns(problem.integers, cells[solution.basic])
-    vertex = _vertex(problem, program.n_masses, basis, solution.tight)
+    vertex, chosen = None, cells[solution.basic]
+    if _vertex_bits(problem, solution.tight) <= MAX_BITS:
+        vertex = _vertex(problem, program.n_masses, program.columns(problem.integers, chosen), solution.tight)
     if vertex is not None:
         potentials = None if signalling else _exact_potentials(problem, program, vertex)
         value = _vertex_value(problem, program.n_masses, vertex)
         out.proofs.append(Proof(problem.exact_rows(vertex.duals), potentials, value))
         if min(vertex.x) >= 0:
             out.method += ", vertex exact"
-            chosen = cells[solution.basic]
             if signalling:
                 out.plays.append(_sparse(problem, chosen, vertex.x))
             else:
                 out.plays.append(ConditionalPlay(_dense(problem, chosen, vertex.x, object).tolist()))
+    if not out.plays:
+        right = np.concatenate([problem.bounds, program.right])
+        x, duals = polished(program.columns(problem.arrays, chosen), replace(solution, duals=duals), right)
     if not out.plays and signalling:
-        out.plays.append(rounded_cells(problem, cells, solution.x))
+        out.plays.append(rounded_cells(problem, chosen, x))
     elif not out.plays:
-        sigma = _dense(problem, cells, np.maximum(solution.x, 0.0), float)
+        sigma = _dense(problem, chosen, x, float)
         sigma /= sigma.reshape(*game.type_shape, -1).sum(axis=-1).reshape(game.type_shape + (1,) * game.n_players)
         out.plays.append(as_non_signalling(game, sigma))
     potentials = None if signalling else [-f * problem.objective_scale for f in program.potentials(duals)]
-    out.proofs.append(Proof(problem.multipliers(duals), potentials))
+    out.proofs.append(_rounded(problem, duals, potentials))
+
+
+def _rounded(problem: Problem, duals: FloatArray, potentials: list[FloatArray] | None) -> Proof:
+    """Multipliers from row duals in doubles, and potentials, on a grid finer than what doubles leave open."""
+    rows = round_multipliers(problem.game, problem.multipliers(duals), GRID)
+    return Proof(rows, None if potentials is None else round_potentials(problem.game, potentials, GRID))
+
+
+def _vertex_bits(problem: Problem, tight: IntArray) -> float:
+    """How long a vertex's numbers get, by Hadamard's bound, told from the game's numbers and the tight regret rows."""
+    plain = problem.game.plain
+    weight = math.log2(max(plain.prior.numerators))
+    units = [
+        math.log2(payoff.denominator) + math.log2(s)
+        for payoff, s in zip(plain.payoffs, problem.payoff_scale, strict=True)
+    ]
+    each = np.concatenate(
+        [np.full(int((rows >= 0).sum()), unit) for rows, unit in zip(problem.rows, units, strict=True)]
+    )
+    return float((each[tight[tight < problem.n_regrets]] + weight).sum())
 
 
 class _CellOracle:
@@ -383,7 +432,7 @@ def rounded_cells(problem: Problem, cells: IntArray, x: FloatArray) -> SparsePla
     for types in np.unique(joint).tolist():
         own = np.flatnonzero((joint == types) & (x > 0))
         if len(own):
-            for k, mass in zip(own.tolist(), grid_row([Fraction(v) for v in x[own].tolist()]), strict=True):
+            for k, mass in zip(own.tolist(), grid_row([Fraction(v) for v in x[own].tolist()], GRID), strict=True):
                 masses[k] = mass
     return _sparse(problem, cells, masses)
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .errors import UsageError
 from .formats.atomic import write_atomic
 from .game import BayesianGame, FloatArray, tensor_of
 from .kernel import (
+    SETS,
     Recheck,
     check_certificate,
     exact_gap,
@@ -31,7 +33,7 @@ from .kernel import (
     potential_tensors,
     smallest_set,
 )
-from .plain import Tensor, number_text, parse_game
+from .plain import Tensor, number_text, parse_game, parse_play
 from .play import MixturePlay, Play, exact
 
 MULTIPLIER_GRID = 1 << 30
@@ -40,19 +42,30 @@ INLINE_CELLS = 100_000
 
 @dataclass(frozen=True)
 class Certificate:
-    """A claim with its evidence; ``document`` is what `write` writes and the kernel reads."""
+    """A claim with its evidence.
 
-    document: dict[str, Any]
+    Attributes:
+        content: the document, without the game where that is given beside it.
+        game: the game that `document` carries, which takes a while to write out.
+    """
+
+    content: dict[str, Any]
+    game: BayesianGame | None = None
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """What `write` writes and the kernel reads."""
+        return self.content if self.game is None else {**self.content, "game": self.game.shared_document}
 
     @property
     def value(self) -> Fraction:
         """The claimed value, exactly."""
-        return Fraction(self.document["claim"]["value"])
+        return Fraction(self.content["claim"]["value"])
 
     @property
     def epsilon(self) -> Fraction:
         """The claim's epsilon, exactly."""
-        return Fraction(self.document["claim"]["epsilon"])
+        return Fraction(self.content["claim"]["epsilon"])
 
     def recheck(self, game: BayesianGame | None = None) -> Recheck:
         """The kernel's answer; ``game`` is needed where the document does not carry it.
@@ -118,7 +131,7 @@ def _unit(largest: float, grid: int) -> Fraction:
     return Fraction(1, grid) * (Fraction(2) ** math.frexp(largest)[1] if largest > 0 else 1)
 
 
-def _document(
+def _certificate(
     game: BayesianGame,
     kind: str,
     which: str,
@@ -126,9 +139,8 @@ def _document(
     epsilon: Fraction,
     value: Fraction,
     evidence: dict[str, Any],
-) -> dict[str, Any]:
-    inline = math.prod(game.shape) <= INLINE_CELLS
-    return {
+) -> Certificate:
+    content = {
         "format": "spverify-certificate",
         "version": 1,
         "claim": {
@@ -138,10 +150,11 @@ def _document(
             "epsilon": number_text(epsilon),
             "value": number_text(value),
         },
-        "game": game.shared_document if inline else None,
+        "game": None,
         "game_sha256": game.sha256,
         "evidence": {"multipliers": None, "potentials": None, "play": None, "objective": None, **evidence},
     }
+    return Certificate(content, game if math.prod(game.shape) <= INLINE_CELLS else None)
 
 
 def _objective(game: BayesianGame, objective: str | Tensor) -> tuple[str, Tensor, dict[str, Any]]:
@@ -189,7 +202,7 @@ def outer_certificate(
     evidence = {**extra, "multipliers": [[i, t, a, number_text(y)] for i, t, a, y in rows]}
     if arrays is not None:
         evidence["potentials"] = [f.nested(number_text) for f in arrays]
-    return Certificate(_document(game, sense, equilibrium_set, name, epsilon, value, evidence))
+    return _certificate(game, sense, equilibrium_set, name, epsilon, value, evidence)
 
 
 def attained_certificate(
@@ -205,13 +218,27 @@ def attained_certificate(
     The claim's epsilon tells which: where it exceeds the one asked for, the play is worth that much but is no member
     of the epsilon-set itself.
     """
-    plain = exact(play, game)
+    return assessed(game, play, objective=objective, epsilon=epsilon, equilibrium_set=equilibrium_set)[0]
+
+
+def assessed(
+    game: BayesianGame,
+    play: Play,
+    *,
+    objective: str | Tensor,
+    epsilon: Fraction,
+    equilibrium_set: str | None,
+) -> tuple[Certificate, Fraction, bool]:
+    """`attained_certificate`, the play's exact gap, and whether its form shows that it is of the set; by the kernel."""
+    document = play.to_document()
+    plain = parse_play(document, game.plain)
     name, w, extra = _objective(game, objective)
     gap, _ = exact_gap(game.plain, plain)
-    which = equilibrium_set or smallest_set(game.plain, plain)
-    evidence = {**extra, "play": play.to_document()}
+    own = smallest_set(game.plain, plain) if equilibrium_set != "tc" else "tc"
+    which = equilibrium_set or own
     value = exact_value(game.plain, plain, w)
-    return Certificate(_document(game, "attained", which, name, max(epsilon, gap), value, evidence))
+    certificate = _certificate(game, "attained", which, name, max(epsilon, gap), value, {**extra, "play": document})
+    return certificate, gap, SETS.index(own) <= SETS.index(which)
 
 
 def mixture_certificates(
@@ -224,8 +251,8 @@ def mixture_certificates(
     """
     evidence = {"play": play.to_document()}
     return (
-        Certificate(_document(game, "gap", "sf", "leader", gap, gap, evidence)),
-        Certificate(_document(game, "attained", "sf", "leader", gap, value, evidence)),
+        _certificate(game, "gap", "sf", "leader", gap, gap, evidence),
+        _certificate(game, "attained", "sf", "leader", gap, value, evidence),
     )
 
 
@@ -235,7 +262,7 @@ def gap_certificate(game: BayesianGame, play: Play) -> Certificate:
     gap, _ = exact_gap(game.plain, plain)
     name = "leader" if game.leader is not None else "welfare"
     evidence = {"play": play.to_document()}
-    return Certificate(_document(game, "gap", smallest_set(game.plain, plain), name, gap, gap, evidence))
+    return _certificate(game, "gap", smallest_set(game.plain, plain), name, gap, gap, evidence)
 
 
 def exact_objective(values: npt.ArrayLike, game: BayesianGame) -> Tensor:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -144,16 +145,21 @@ class _Brackets:
         close = np.argwhere(block >= block.max() - 2 * wrong)
         if len(close) > _CLOSE:
             return self.account(types).largest(game, types)
-        best = []
-        for at in close.tolist():
-            actions = tuple(row[k] for row, k in zip(rows, at, strict=True))
-            value = sum(factor * values.numerators[place(values, types + actions)] for factor, values in plain)
-            for i, gains in moved:
-                payoff = game.payoffs[i]
-                for a, gain in gains.items():
-                    instead = types + actions[:i] + (a,) + actions[i + 1 :]
-                    value -= gain * payoff.numerators[place(payoff, instead)]
-            best.append(value)
+        chosen = [tuple(row[k] for row, k in zip(rows, at, strict=True)) for at in close.tolist()]
+        best = [0] * len(chosen)
+        for factor, values in plain:
+            numerators, start, steps = values.entries, place(values, types + (0,) * n), values.strides[n:]
+            for k, actions in enumerate(chosen):
+                best[k] += factor * numerators[start + sum(map(mul, actions, steps))]
+        for i, gains in moved:
+            payoff = game.payoffs[i]
+            numerators, start, steps = payoff.entries, place(payoff, types + (0,) * n), payoff.strides[n:]
+            deviated: dict[int, int] = {}
+            for k, actions in enumerate(chosen):
+                others = start + sum(map(mul, actions, steps)) - actions[i] * steps[i]
+                if others not in deviated:
+                    deviated[others] = sum(gain * numerators[others + a * steps[i]] for a, gain in gains.items())
+                best[k] -= deviated[others]
         return max(best)
 
 

@@ -29,9 +29,6 @@ BoolArray = npt.NDArray[np.bool_]
 MOST_PLAYERS = 24
 """Two axes a player, and letters for `numpy.einsum`."""
 
-IN_MEMORY = 1 << 14
-"""Up to this many numbers the exact form of an array of doubles is kept in memory: about 50 bytes each."""
-
 
 @dataclass(frozen=True)
 class Player:
@@ -47,8 +44,7 @@ def tensor_of(values: np.ndarray) -> Tensor:
     flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
     _, exponents = np.frexp(flat[flat != np.rint(flat)])
     numerators = DoubleNumerators(flat.data, int(exponents.min(initial=53)))
-    known = list(numerators) if len(numerators) <= IN_MEMORY else numerators
-    return Tensor(values.shape, known, numerators.denominator)
+    return Tensor(values.shape, numerators, numerators.denominator)
 
 
 def array_of(exact: Tensor) -> FloatArray:

@@ -182,12 +182,12 @@ def exact_value(game: PlainGame, play: PlainPlay, objective: Tensor) -> Fraction
 
 def _value(game: PlainGame, conditional: Conditional, objective: Tensor) -> Fraction:
     cells, scale, weights, total = conditional
-    value = 0
+    value, numerators = 0, objective.entries
     for types, row in cells.items():
         if weights[types]:
             base = place(objective, types + (0,) * game.n)
             own = [(place(objective, (0,) * game.n + a), mass) for a, mass in row]
-            value += weights[types] * sum(mass * objective.numerators[base + offset] for offset, mass in own)
+            value += weights[types] * sum(mass * numerators[base + offset] for offset, mass in own)
     return Fraction(value, total * scale * objective.denominator)
 
 
@@ -204,7 +204,7 @@ def _regrets(game: PlainGame, conditional: Conditional) -> list[list[list[Fracti
     out: list[list[list[Fraction | None]]] = []
     for i in range(game.n):
         payoff, count = game.payoffs[i], game.action_shape[i]
-        own_stride = payoff.strides[game.n + i]
+        own_stride, numerators = payoff.strides[game.n + i], payoff.entries
         gains = [[0] * count for _ in range(game.type_shape[i])]
         visits = [0] * game.type_shape[i]
         for types, row in cells.items():
@@ -217,13 +217,13 @@ def _regrets(game: PlainGame, conditional: Conditional) -> list[list[list[Fracti
             against: dict[int, int] = {}
             for actions, mass in row:
                 here = base + place(payoff, (0,) * game.n + actions)
-                played += mass * payoff.numerators[here]
+                played += mass * numerators[here]
                 others = here - actions[i] * own_stride
                 against[others] = against.get(others, 0) + mass
             gain = gains[types[i]]
             for a in range(count):
                 shift = a * own_stride
-                deviated = sum(mass * payoff.numerators[others + shift] for others, mass in against.items())
+                deviated = sum(mass * numerators[others + shift] for others, mass in against.items())
                 gain[a] += weight * (deviated - played)
         unit = scale * payoff.denominator
         out.append(
@@ -323,20 +323,21 @@ def bracket_table(
             table[types] = [(a, 0) for a in actions]
             continue
         base = place(objective, types + zero)
-        values = [w_factor * objective.numerators[base + place(objective, zero + a)] for a in actions]
+        read = objective.entries
+        values = [w_factor * read[base + place(objective, zero + a)] for a in actions]
         for i in range(game.n):
             row = gains[i].get(types[i])
             if not row:
                 continue
             u, own = game.payoffs[i], game.payoffs[i].strides[game.n + i]
-            start, total = place(u, types + zero), sum(row.values())
+            start, total, numerators = place(u, types + zero), sum(row.values()), u.entries
             deviated: dict[int, int] = {}
             for k, a in enumerate(actions):
                 here = start + place(u, zero + a)
                 others = here - a[i] * own
                 if others not in deviated:
-                    deviated[others] = sum(mult * u.numerators[others + dev * own] for dev, mult in row.items())
-                values[k] -= deviated[others] - total * u.numerators[here]
+                    deviated[others] = sum(mult * numerators[others + dev * own] for dev, mult in row.items())
+                values[k] -= deviated[others] - total * numerators[here]
         table[types] = [(a, weight * value) for a, value in zip(actions, values, strict=True)]
     return table, game.prior.denominator * common
 

@@ -200,8 +200,12 @@ def read_json(path: str | Path) -> Any:
 # ---------------------------------------------------------------------------------------------- arrays
 
 
+IN_MEMORY = 1 << 14
+"""Numerators of arrays up to so many entries are kept once they were worked out: about 50 bytes each."""
+
+
 class DoubleNumerators(Sequence[int]):
-    """The numerators of an array of doubles over a power of two, worked out when asked for: no memory of their own.
+    """The numerators of an array of doubles over a power of two, worked out when asked for; big arrays' are not kept.
 
     Args:
         values: a flat view of doubles.
@@ -211,6 +215,7 @@ class DoubleNumerators(Sequence[int]):
     def __init__(self, values: memoryview, exponent: int) -> None:
         self.values = values
         self.shift = max(0, 53 - exponent)
+        self._kept: list[int] = []
 
     @classmethod
     def of(cls, values: memoryview, where: str) -> DoubleNumerators:
@@ -232,6 +237,8 @@ class DoubleNumerators(Sequence[int]):
         return len(self.values)
 
     def __getitem__(self, k: Any) -> Any:
+        if self._kept:
+            return self._kept[k]
         if isinstance(k, slice):
             return [self._numerator(value) for value in self.values[k].tolist()]
         return self._numerator(self.values[k])
@@ -239,6 +246,12 @@ class DoubleNumerators(Sequence[int]):
     def __iter__(self) -> Iterator[int]:
         for start in range(0, len(self.values), 1 << 16):
             yield from self[start : start + (1 << 16)]
+
+    def kept(self) -> list[int]:
+        """All of them, worked out once."""
+        if not self._kept:
+            self._kept = [self._numerator(value) for value in self.values.tolist()]
+        return self._kept
 
     def _numerator(self, value: float) -> int:
         numerator, denominator = value.as_integer_ratio()
@@ -298,6 +311,12 @@ class Tensor:
             out.append(0 if length == 1 else step)
             step *= length
         return tuple(reversed(out))
+
+    @property
+    def entries(self) -> Sequence[int]:
+        """The numerators, as a list where they are few enough to be kept: what is quick to read in any order."""
+        few = isinstance(self.numerators, DoubleNumerators) and len(self.numerators) <= IN_MEMORY
+        return self.numerators.kept() if few else self.numerators  # type: ignore[attr-defined]
 
     def values(self) -> Iterator[Fraction]:
         """The entries as Fractions, in C order."""

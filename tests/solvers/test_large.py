@@ -79,7 +79,7 @@ def test_all_ways_to_one_answer(objective: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(linear, "KEPT", 2)
     inside = equilibrium_range(game, objective=objective, equilibrium_set="tc")
     assert inside.closed
-    monkeypatch.setattr(linear, "SLOW_SIMPLEX", 0.0)
+    monkeypatch.setattr(linear, "SLOW_SIMPLEX", 0)
     monkeypatch.setattr(bounds, "EXACT_CELLS", 0)
     short = equilibrium_range(game, objective=objective, equilibrium_set="tc")
     for found in (inside, short):

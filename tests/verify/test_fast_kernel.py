@@ -97,7 +97,7 @@ def test_the_strategic_search_stops_at_its_node_limit():
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9, 1e-300, 1e99, "mixed", "whole"])
 @pytest.mark.parametrize("shape", [(2, 3, 3, 4), (1, 1, 60, 60), (2, 1, 2, 2, 3, 2)])
 def test_equal_on_doubles_of_all_sizes(shape, scale, monkeypatch):
-    monkeypatch.setattr("spverify.verify.game.IN_MEMORY", 1)
+    monkeypatch.setattr("spverify.verify.plain.IN_MEMORY", 1)
     rng = np.random.default_rng(1)
     n = len(shape) // 2
 
