@@ -46,7 +46,8 @@ class Distance:
         equilibrium_set, epsilon: the set.
         lower: no member is nearer, exactly.
         upper: how far ``nearest`` is, exactly; None if no member was found.
-        nearest: a play of the set; ``nearest_gap`` is its exact gap.
+        nearest: a play of the set's form; ``nearest_gap`` is its exact gap. Where that exceeds epsilon, which rounding
+            can make it do by about 1e-9, ``upper`` is the distance to a play next to the set.
         play_certificate: proves what the test function w is worth at the play.
         set_certificate: proves that w is worth no more than so much over the set; the difference is ``lower``.
         nearest_certificate: proves ``nearest_gap``.

@@ -13,6 +13,9 @@ import numpy as np
 from ..verify.game import BayesianGame, FloatArray
 from .arrays import Arrays, Columns, IntArray
 
+MOST_ROUNDS = 50
+"""Rounds of alternating best replies; a few suffice nearly always."""
+
 
 def pack(strategies: list[IntArray]) -> IntArray:
     """Strategies (K, |T_i|) of all players side by side: the key of a column."""
@@ -64,13 +67,13 @@ def random_profiles(game: BayesianGame, count: int, rng: np.random.Generator) ->
     return pack(out)
 
 
-def alternate(c: FloatArray, keys: IntArray, game: BayesianGame, rounds: int = 50) -> tuple[IntArray, FloatArray]:
+def alternate(c: FloatArray, keys: IntArray, game: BayesianGame) -> tuple[IntArray, FloatArray]:
     """Alternating best replies to c from each starting profile until none improves: profiles and their values."""
     n, types = game.n_players, game.type_shape
     grid = np.indices(types).reshape(n, 1, -1)
     strategies = unpack(keys, types)
     values = np.full(len(keys), -np.inf)
-    for _ in range(rounds):
+    for _ in range(MOST_ROUNDS):
         before = values
         for i in range(n):
             chosen = [s[:, grid[j, 0]] for j, s in enumerate(strategies) if j != i]

@@ -219,7 +219,7 @@ class DynamicGame:
             if self.rounds is not None:
                 mine, most, policy = self._backward(i, policies, table)
             else:
-                mine = self._follow(i, policies, table)
+                mine = self._follow(policies, table)
                 most, policy = self._optimise(i, policies, table)
             own.append(mine)
             best.append(most)
@@ -246,7 +246,7 @@ class DynamicGame:
             rows.append(tuple(row))
         return value, best, tuple(reversed(rows))
 
-    def _follow(self, i: int, policies: Sequence[Policy], table: Table) -> list[Fraction]:
+    def _follow(self, policies: Sequence[Policy], table: Table) -> list[Fraction]:
         """Discounted values for ever: successors are known, so each state leads into a cycle with a closed form."""
         joint = [self.joint(policies, 0, s) for s in range(len(self.states))]
         return _discounted(

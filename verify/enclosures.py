@@ -61,8 +61,8 @@ class Enclosure:
         return Enclosure(Fraction(floor(self.low * unit), unit), Fraction(ceil(self.high * unit), unit))
 
 
-def exp_enclosure(x: Fraction, bits: int = BITS) -> Enclosure:
-    """exp(x) for rational x, to about ``bits`` bits.
+def exp_enclosure(x: Fraction) -> Enclosure:
+    """exp(x) for rational x, to about `BITS` bits.
 
     The Taylor series of exp(y), 0 <= y = |x| / 2^k <= 1/2, has its tail below twice the first term left out; squaring
     k times and, for negative x, the reciprocal keep both ends on their sides.
@@ -75,7 +75,7 @@ def exp_enclosure(x: Fraction, bits: int = BITS) -> Enclosure:
     y, halvings = abs(x), 0
     while y > Fraction(1, 2):
         y, halvings = y / 2, halvings + 1
-    working = bits + 2 * halvings + 16
+    working = BITS + 2 * halvings + 16
     total, term, k = Fraction(1), Fraction(1), 1
     small = Fraction(1, 1 << working)
     while True:
@@ -89,37 +89,37 @@ def exp_enclosure(x: Fraction, bits: int = BITS) -> Enclosure:
         found = Enclosure(found.low**2, found.high**2).rounded(working)
     if x < 0:
         found = Enclosure(1 / found.high, 1 / found.low)
-    return found.rounded(bits)
+    return found.rounded()
 
 
-def ln_enclosure(x: Enclosure, bits: int = BITS) -> Enclosure:
-    """ln of every number in ``x`` > 0, to about ``bits`` bits: ln is increasing, so each end is enclosed by itself."""
+def ln_enclosure(x: Enclosure) -> Enclosure:
+    """ln of every number in ``x`` > 0, to about `BITS` bits: ln is increasing, so each end is enclosed by itself."""
     if x.low <= 0:
         raise ValueError(f"ln needs positive numbers, got {x.low}")
-    return Enclosure(_ln(x.low, bits).low, _ln(x.high, bits).high).rounded(bits)
+    return Enclosure(_ln(x.low).low, _ln(x.high).high).rounded()
 
 
-def _ln(x: Fraction, bits: int) -> Enclosure:
+def _ln(x: Fraction) -> Enclosure:
     """ln(x) = n ln 2 + 2 artanh((m - 1) / (m + 1)) with x = m 2^n and 1/2 <= m <= 2."""
     doublings = 0
     while x > 2:
         x, doublings = x / 2, doublings + 1
     while x < Fraction(1, 2):
         x, doublings = x * 2, doublings - 1
-    return _ln_near_one(x, bits + 16) + _ln_near_one(Fraction(2), bits + 16).times(Fraction(doublings))
+    return _ln_near_one(x) + _ln_near_one(Fraction(2)).times(Fraction(doublings))
 
 
-def _ln_near_one(m: Fraction, bits: int) -> Enclosure:
+def _ln_near_one(m: Fraction) -> Enclosure:
     """2 artanh(z), |z| <= 1/3: the terms z^(2k+1) / (2k+1) have one sign and fall at least ninefold."""
     z = (m - 1) / (m + 1)
-    unit = 1 << bits + 8
+    unit = 1 << BITS + 24
     total, power, k = Fraction(0), z, 1
     while abs(power) * unit > 1:
         total += power / k
         power, k = power * z * z, k + 2
     tail = abs(power) / k * Fraction(9, 8)
     ends = (total, total + tail) if z >= 0 else (total - tail, total)
-    return Enclosure(2 * ends[0], 2 * ends[1]).rounded(bits)
+    return Enclosure(2 * ends[0], 2 * ends[1]).rounded(BITS + 16)
 
 
 def logit_shares(utilities: Sequence[Fraction], scale: Fraction) -> tuple[list[Enclosure], Enclosure]:

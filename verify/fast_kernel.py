@@ -77,7 +77,7 @@ class _Brackets:
         self.game, self.n = game, game.n
         self.gains, common = kernel.scaled_gains(game, objective, multipliers)
         self.centred = []
-        for f, sums, count in kernel.centred_potentials(game, potentials or ()):
+        for f, sums, count in kernel.centred_potentials(potentials or ()):
             numerators = [count * a - b for a, b in zip(f.numerators, sums, strict=True)]
             self.centred.append(Tensor(f.shape, numerators, f.denominator * count))
         self.unit = math.lcm(game.prior.denominator * common, *(f.denominator for f in self.centred))

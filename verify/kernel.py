@@ -342,7 +342,7 @@ def bracket_table(
     return table, game.prior.denominator * common
 
 
-def centred_potentials(game: PlainGame, potentials: Sequence[Tensor]) -> list[tuple[Tensor, list[int], int]]:
+def centred_potentials(potentials: Sequence[Tensor]) -> list[tuple[Tensor, list[int], int]]:
     """f~_j = f_j minus its *unweighted* mean over all types of j (theory T5): (f_j, sums over t_j, stride of t_j)."""
     out = []
     for j, f in enumerate(potentials):
@@ -383,7 +383,7 @@ def outer_bound(
     if potentials is None:
         total = sum(max(value for _, value in row) for row in table.values())
     else:
-        centred = centred_potentials(game, potentials)
+        centred = centred_potentials(potentials)
         unit = math.lcm(denominator, *(f.denominator * count for f, _, count in centred))
         c_factor = unit // denominator
         zero = (0,) * game.n

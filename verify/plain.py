@@ -14,15 +14,17 @@ import json
 import math
 import re
 import struct
+import sys
 import zipfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import filterfalse, islice, product
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import BudgetError, FormatError, GameError, PlayError, SpverifyError, UnreadableError, UsageError
 from .numerals import show, show_exact
@@ -166,24 +168,29 @@ def parse_json(text: str | bytes) -> Any:
         raise UnreadableError("expected a JSON document, but its lists are nested too deeply") from None
 
 
-def read_bytes(path: str | Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
-    """The bytes of a file, or of standard input for ``-``; refused beyond ``limit`` bytes."""
+@contextmanager
+def opened(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to read bytes from, or standard input for ``-``; trouble with it is one sentence."""
     try:
         if str(path) == "-":
-            import sys
-
             if sys.stdin is None:
                 raise UnreadableError("standard input is closed", path=path)
-            data = sys.stdin.buffer.read(limit + 1)
+            yield sys.stdin.buffer
         else:
             with open(path, "rb") as stream:
-                data = stream.read(limit + 1)
+                yield stream
     except FileNotFoundError:
         raise UnreadableError("no such file", path=path) from None
     except IsADirectoryError:
         raise UnreadableError("expected a file, found a directory", path=path) from None
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror or error}", path=path) from None
+
+
+def read_bytes(path: str | Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """The bytes of a file, or of standard input for ``-``; refused beyond ``limit`` bytes."""
+    with opened(path) as stream:
+        data = stream.read(limit + 1)
     if len(data) > limit:
         raise UnreadableError(f"is larger than the {limit} bytes that are read", path=path)
     return data
@@ -1003,21 +1010,21 @@ class NpzArray:
             raise FormatError("expected Unicode text, found something else", field=where) from None
 
 
-def read_npz(path: str | Path, limit: int = MAX_DOCUMENT_BYTES) -> dict[str, NpzArray]:
+def read_npz(path: str | Path) -> dict[str, NpzArray]:
     """The arrays of an ``.npz`` file, read with the standard library; nothing in it is ever unpickled."""
     try:
-        return parse_npz(read_bytes(path, limit), limit)
+        return parse_npz(read_bytes(path))
     except SpverifyError as error:
         raise error.at(path) from None
 
 
-def parse_npz(data: bytes, limit: int = MAX_DOCUMENT_BYTES) -> dict[str, NpzArray]:
+def parse_npz(data: bytes) -> dict[str, NpzArray]:
     """The arrays of an ``.npz`` file's bytes; see `read_npz`."""
     out: dict[str, NpzArray] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
-            if len(entries) > 4096 or sum(entry.file_size for entry in entries) > limit:
+            if len(entries) > 4096 or sum(entry.file_size for entry in entries) > MAX_DOCUMENT_BYTES:
                 raise UnreadableError("the archive unpacks to more than is read")
             for entry in entries:
                 name = entry.filename.removesuffix(".npy")

@@ -40,7 +40,7 @@ def games(
     weights = draw(st.lists(st.integers(0, 4), min_size=_size(axes[:n]), max_size=_size(axes[:n])))
     if not any(weights):
         weights[draw(st.integers(0, len(weights) - 1))] = 1
-    payoffs = [draw(_payoffs(axes, n)) for _ in range(n)]
+    payoffs = [draw(_payoffs(axes)) for _ in range(n)]
     players = [
         {
             "name": f"player {i}",
@@ -52,7 +52,7 @@ def games(
     document: dict[str, Any] = {"format": "spverify-game", "version": 1, "name": "drawn", "players": players}
     document |= {"prior": _nested(weights, axes[:n]), "payoffs": payoffs}
     if leader:
-        document["leader"] = draw(_payoffs(axes, n))
+        document["leader"] = draw(_payoffs(axes))
     if masks and draw(st.booleans()):
         document["feasible"] = [[draw(_mask(axes[n + i])) for _ in range(axes[i])] for i in range(n)]
     return BayesianGame.from_document(document)
@@ -99,7 +99,7 @@ def _nested(flat: list[Any], axes: tuple[int, ...]) -> Any:
 
 
 @st.composite
-def _payoffs(draw: st.DrawFn, axes: tuple[int, ...], n: int) -> Any:
+def _payoffs(draw: st.DrawFn, axes: tuple[int, ...]) -> Any:
     """Small integers, ties included; now and then an axis broadcasts, or the numbers are halves and thirds."""
     kept = tuple(1 if draw(st.integers(0, 5)) == 0 else length for length in axes)
     size = _size(kept)

@@ -13,7 +13,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +23,7 @@ import numpy.typing as npt
 from ..errors import FormatError, PlayError, SpverifyError, UnreadableError, UsageError
 from ..game import BayesianGame
 from ..histories import History
-from ..plain import check_keys, check_round, parse_json, parse_npy, parse_play, read_json
+from ..plain import check_keys, check_round, opened, parse_json, parse_npy, parse_play, read_json
 from ..play import PlayLog
 from .atomic import write_atomic
 
@@ -137,23 +136,9 @@ def _csv_bytes(values: IntegerArray) -> bytes:
     return text.getvalue().encode()
 
 
-@contextmanager
-def _opened(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to read bytes from; trouble with it is one sentence."""
-    try:
-        with open(path, "rb") as stream:
-            yield stream
-    except FileNotFoundError:
-        raise UnreadableError("no such file", path=path) from None
-    except IsADirectoryError:
-        raise UnreadableError("expected a file, found a directory", path=path) from None
-    except OSError as error:
-        raise UnreadableError(f"cannot be read: {error.strerror or error}", path=path) from None
-
-
 def _csv_chunks(path: str | Path, game: BayesianGame) -> Iterator[Chunk]:
     n, line, rounds = game.n_players, 2, 0
-    with _opened(path) as stream:
+    with opened(path) as stream:
         _check_header(stream.readline(MAX_META_BYTES), n)
         rest = b""
         while data := stream.read(CHUNK_BYTES):
@@ -252,7 +237,7 @@ def _arrow(path: str | Path) -> tuple[Any, Any]:
 def _parquet_chunks(path: str | Path, game: BayesianGame) -> Iterator[Chunk]:
     n = game.n_players
     arrow, parquet = _arrow(path)
-    with _opened(path) as stream:
+    with opened(path) as stream:
         try:
             table = parquet.ParquetFile(stream)
             names = table.schema_arrow.names
@@ -288,7 +273,7 @@ def _integers(values: npt.NDArray) -> IntegerArray:
 def _npz_chunks(path: str | Path, game: BayesianGame) -> Iterator[Chunk]:
     n = game.n_players
     try:
-        with _opened(path) as stream, zipfile.ZipFile(stream) as archive:
+        with opened(path) as stream, zipfile.ZipFile(stream) as archive:
             _check_npz(archive)
             with archive.open("types.npy") as types, archive.open("actions.npy") as actions:
                 kinds = [_header(types, "types", n), _header(actions, "actions", n)]
