@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..solvers.learners import LEARNERS, READOUTS, Learner, LearnerRun, regret_bound, run_learners
-from ..verify.convergence import check_reach, fit_rate, gap_path, motion, regret_path, settled_round
+from ..verify.convergence import FLOAT_MARGIN, check_reach, fit_rate, gap_path, motion, regret_path, settled_round
 from ..verify.errors import UsageError
 from ..verify.formats import read_game, write_atomic, write_play
 from ..verify.game import BayesianGame, FloatArray
@@ -170,7 +170,8 @@ def replay_game(
     measured = _measure(game, run, marks, float(epsilon))
     rows = _rows(game, learner, question, run, measured, marks)
     final = measured.gaps[:, -1]
-    rate = fit_rate(marks, measured.gaps, level=question.level)
+    noise = FLOAT_MARGIN * game_scale(game)  # a gap below this is rounding, and has no rate
+    rate = fit_rate(marks, np.where(measured.gaps > noise, measured.gaps, 0.0), level=question.level)
     statements = [_bound_statement(rows, learner, question)] if rows[0]["bound"] is not None else []
     if question.probability is not None:
         reach = check_reach(

@@ -12,7 +12,8 @@ import pytest
 
 from spverify.reports.command_replay import checkpoints
 from spverify.solvers.learners import LEARNERS
-from spverify.verify.formats import logs
+from spverify.verify.formats import logs, write_game
+from spverify.verify.game import BayesianGame
 from spverify.verify.play import PlayLog
 
 from .conftest import Outcome
@@ -90,6 +91,15 @@ def test_a_cycle_is_said_to_be_one(spverify: Run, tmp_path: Path) -> None:
     assert found["readouts"]["last"]["gap"]["max_exact"] == "1"
     text = " ".join(spverify("replay", game, "--learner", "ibr", *options).out.split())
     assert "of 1 runs 1 cycle (period 4 rounds); not all of them converge" in text
+
+
+def test_rounding_has_no_rate(spverify: Run, tmp_path: Path) -> None:
+    """The players' payoffs are 198 orders of magnitude apart: what is left of a gap in doubles is rounding."""
+    payoffs = [k * np.eye(2).reshape(1, 1, 2, 2) for k in (1e99, 1e-99)]
+    write_game(BayesianGame(np.ones((1, 1)), payoffs), tmp_path / "far.game.json")
+    options = ("--rounds", 60, "--seeds", 5, "--rng-seed", 1, "--json")
+    found = spverify("replay", tmp_path / "far.game.json", *options).document
+    assert found["rate"]["exponent"] is None and found["rate"]["runs"] == 0
 
 
 def test_a_leader_is_replayed_with_its_settings_scale(spverify: Run) -> None:
