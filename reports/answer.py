@@ -12,10 +12,14 @@ from ..verify.errors import UsageError
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: ``document`` is what `--json` prints, ``files`` the paths written."""
+    """One answer: ``document`` is what `--json` prints, ``files`` the paths written.
+
+    ``interrupted``: the user stopped the work, and this is what was known by then.
+    """
 
     document: dict[str, Any]
     files: tuple[Path, ...] = ()
+    interrupted: bool = False
 
 
 def check_folder(out: Path | None, option: str = "--out") -> None:

@@ -507,6 +507,8 @@ def _range(claim: Mapping[str, Any], folder: Path) -> Found:
     objective = claim.get("objective", "leader" if game.leader is not None else "welfare")
     epsilon, which = parse_number(claim.get("epsilon", 0)), claim.get("set", "sf")
     found = equilibrium_range(game, objective=objective, equilibrium_set=which, epsilon=epsilon, seconds=RANGE_SECONDS)
+    if found.interrupted:
+        raise KeyboardInterrupt
     side = found.min if claim["side"] == "min" else found.max
     reached = None if side.inner is None else number_text(side.inner)
     how = f"proved for every {which} equilibrium at epsilon {show(epsilon)}"

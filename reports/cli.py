@@ -325,14 +325,18 @@ def bounds(
         out=out,
         progress=_say if sys.stderr.isatty() else None,
     )
-    if equilibrium_set is None and answer.document["set"] != "sf":
+    if answer.interrupted:
+        _say("interrupted; this is what was proved by then")
+    elif equilibrium_set is None and answer.document["set"] != "sf":
         _say("the strategic-form range did not close in the time budget; this is the non-signalling one")
     if as_json:
         _print_json(answer.document)
-        return
-    from .render.text import bounds_text
+    else:
+        from .render.text import bounds_text
 
-    print(bounds_text(answer.document))
+        print(bounds_text(answer.document))
+    if answer.interrupted:
+        raise _Stopped
 
 
 @app.command(rich_help_panel="Games and plays")
@@ -520,6 +524,10 @@ def _check_level(level: float) -> None:
         raise UsageError(f"--level: expected a confidence level between 0 and 1, got {level:g}")
 
 
+class _Stopped(Exception):
+    """The user stopped the work, and what was known by then has been printed."""
+
+
 def _parameters(items: Sequence[str], option: str = "--set-param") -> dict[str, str]:
     out: dict[str, str] = {}
     for item in items:
@@ -568,6 +576,8 @@ def run(arguments: Sequence[str]) -> int:
             raise KeyboardInterrupt
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except _Stopped:
+        return EXIT_INTERRUPTED
     except SpverifyError as error:
         _fail(error.kind, str(error), error.path, as_json)
         return EXIT_REFUSED

@@ -68,7 +68,7 @@ def bound_objective(
     found: EquilibriumRange
     if equilibrium_set is None:
         found = equilibrium_range(game, equilibrium_set="sf", seconds=seconds / 2, **question)
-        if not found.proved:
+        if not (found.proved or found.interrupted):
             left = max(0.0, start + seconds - monotonic())
             found = equilibrium_range(game, equilibrium_set="ns", seconds=left, **question)
     else:
@@ -92,10 +92,14 @@ def bound_objective(
         "method": found.method,
         "seconds": round(monotonic() - start, 3),
     }
+    if found.interrupted:
+        return Answer(document, tuple(files), interrupted=True)
     if curve:
         options: dict[str, Any] = {"seconds": seconds, "memory": memory, "method": method, "progress": progress}
         points = range_curve(game, curve, objective=aim, equilibrium_set=found.equilibrium_set, **options)
         document["curve"] = [_point(point) for point in points]
+        if any(point.interrupted for point in points):
+            return Answer(document, tuple(files), interrupted=True)
         document["seconds"] = round(monotonic() - start, 3)
     if coalition:
         document["coalition"] = _coalition(

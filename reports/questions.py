@@ -451,6 +451,8 @@ def prove_ranges(subject: Subject, readings: Readings, say: Progress) -> list[Ra
         found = equilibrium_range(
             subject.game, objective="leader", equilibrium_set=which, epsilon=epsilon, seconds=seconds
         )
+        if found.interrupted:  # a weaker range because of Ctrl-C would depend on when it came
+            raise KeyboardInterrupt
         out.append(RangePoint(epsilon, epsilon in asked, found))
     return out
 

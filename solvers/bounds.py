@@ -63,6 +63,7 @@ class Side:
         certificate: proves ``outer``.
         inner_certificate: proves ``inner`` and bounds ``inner_gap``.
         method: how this side was found and proved, in words.
+        interrupted: whether the user stopped the search.
     """
 
     outer: Fraction
@@ -71,6 +72,7 @@ class Side:
     certificate: Certificate
     inner_certificate: Certificate | None
     method: str = ""
+    interrupted: bool = False
 
     @property
     def width(self) -> Fraction | None:
@@ -108,6 +110,11 @@ class EquilibriumRange:
             side.width is not None and side.width <= Fraction(1, 10**9) * max(abs(side.outer), Fraction(1, 10**9))
             for side in (self.min, self.max)
         )
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user stopped a search, which may have made the range wider than it need be."""
+        return self.min.interrupted or self.max.interrupted
 
     def _repr_html_(self) -> str:
         """A short table for notebooks: both ends, what is proved and what was reached."""
@@ -314,7 +321,8 @@ def _side(
         found.method += ", interrupted"
     certificate = court.outer()
     inner, gap = court.inner([_as_set(play, game, which) for play in found.plays])
-    return Side(certificate.value, inner.value if inner else None, gap, certificate, inner, found.method.strip(", "))
+    method, value = found.method.strip(", "), inner.value if inner else None
+    return Side(certificate.value, value, gap, certificate, inner, method, pool.interrupted)
 
 
 def _non_signalling(problem: Problem, method: str, deadline: float, pool: Pool, progress: Progress | None) -> Proposal:

@@ -124,7 +124,7 @@ def coalition_range(
         name, aim = "custom", exact_objective(game.objective(objective), game)
     together = weighted_sum([(Fraction(1), game.plain.payoffs[i]) for i in players])
     question: dict[str, Any] = {"equilibrium_set": equilibrium_set, "epsilon": eps}
-    joint = range_end(game, together, sense="upper", seconds=seconds / 3, **question)
+    joint = _uninterrupted(range_end(game, together, sense="upper", seconds=seconds / 3, **question))
     threshold = (joint.outer if joint.inner is None else joint.inner) - allowed
     ends = []
     for sign, share in ((1, 0.5), (-1, 1.0)):
@@ -138,6 +138,13 @@ def coalition_range(
     return CoalitionRange(
         players, name, equilibrium_set, eps, joint, threshold, ends[1], ends[0], proved, monotonic() - start
     )
+
+
+def _uninterrupted(side: Side) -> Side:
+    """One end of a range; Ctrl-C ends the whole question, not just the search that it met."""
+    if side.interrupted:
+        raise KeyboardInterrupt
+    return side
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,8 @@ class _End:
             left = max(0.0, deadline - monotonic())
             objective = weighted_sum([(Fraction(1), self.aim), (self.sign * price, self.together)])
             sense = "upper" if self.sign > 0 else "lower"
-            side = range_end(self.game, objective, sense=sense, seconds=left / 2 if step else left / 4, **self.question)
+            share = left / 2 if step else left / 4
+            side = _uninterrupted(range_end(self.game, objective, sense=sense, seconds=share, **self.question))
             bound = self.sign * side.outer - price * self.threshold
             if best is None or bound < best[0]:
                 best = (bound, price, side.certificate)

@@ -131,3 +131,31 @@ def test_absurd_options_of_a_replay(spverify: Run, examples_dir: Path) -> None:
 def test_more_memory_than_there_is_is_no_bug(spverify: Run, tmp_path: Path) -> None:
     found = spverify("train", "maintain", "--updates", 10**15, "--quick", "-o", tmp_path / "a.pt")
     refused(found, "more memory than there is")
+
+
+# ------------------------------------------------------------------------------------ Ctrl-C
+
+
+def test_ctrl_c_in_a_search(spverify: Run, examples_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bounds` says what is proved by then; an audit stops, for a weaker range would depend on when it came."""
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    for search in ("search_cells", "search_plans"):
+        monkeypatch.setattr(f"spverify.solvers.bounds.{search}", interrupt)
+    game = examples_dir / "first-price-auction.game.json"
+    found = spverify("bounds", game, "--curve", "0,1", "--out", tmp_path / "bounds", "--json")
+    assert found.code == 130 and found.err == "interrupted; this is what was proved by then\n"
+    assert found.document["set"] == "sf" and "curve" not in found.document
+    assert found.document["min"]["outer"] <= 0 and found.document["max"]["outer"] >= 0.5
+    assert spverify("recheck", found.document["max"]["certificate"]).code == 0
+    claim = f'id = "it"\ntext = "."\nkind = "range"\ngame = "{game}"\nside = "max"\nvalue = 1'
+    path = tmp_path / "c.toml"
+    path.write_text(
+        f'format = "spverify-claims"\nversion = 1\ntitle = "A paper"\n[[claim]]\n{claim}\n', encoding="utf-8"
+    )
+    for command in (["claims", path], ["report", "zoo:maintain", "--quick"], ["bounds", game, "--coalition", "all"]):
+        found = spverify(*command, "--out", tmp_path / command[0])
+        assert found.code == 130 and "interrupted" in found.err, command
+    assert not (tmp_path / "report").exists() and not (tmp_path / "claims").exists()
