@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..verify.certificate import Certificate, attained_certificate, exact_objective
+from ..verify.certificate import Certificate, assessed, exact_objective
 from ..verify.errors import UsageError
 from ..verify.game import BayesianGame
 from ..verify.kernel import SETS, conditional_cells, exact_gap, exact_value, objective_tensor
@@ -225,8 +225,10 @@ class _End:
         bound, price, certificate = best
         proof = None
         if inner is not None:
-            options = {"epsilon": self.question["epsilon"], "equilibrium_set": self.question["equilibrium_set"]}
-            proof = attained_certificate(self.game, play_of(inner.play, self.game), objective=self.aim, **options)
+            play = play_of(inner.play, self.game)
+            proof, _, member = assessed(self.game, play, objective=self.aim, **self.question)
+            if not member:  # no form of mixture is known to leave the set, but what is claimed is checked
+                inner = proof = None
         return CoalitionEnd(
             self.sign * bound,
             None if inner is None else self.sign * inner.value,

@@ -20,7 +20,16 @@ import numpy.typing as npt
 from .digests import game_sha256
 from .errors import FormatError, GameError, UsageError
 from .notebook import html_table
-from .plain import LARGEST_PAYOFF, DoubleNumerators, PlainGame, Tensor, normalised_prior, parse_game, player_of
+from .plain import (
+    LARGEST_PAYOFF,
+    DoubleNumerators,
+    PlainGame,
+    Tensor,
+    distinct_names,
+    normalised_prior,
+    parse_game,
+    player_of,
+)
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -117,6 +126,8 @@ class BayesianGame:
         n = len(self.payoffs)
         prior = np.asarray(self.prior)
         _check_count(n)
+        if not isinstance(self.name, str):
+            raise GameError(f"expected a name, got {self.name!r}", field="name")
         if n == 0 or prior.ndim != n:
             raise GameError(f"expected one axis a player ({n}), got {prior.ndim}", field="prior")
         if self.players is not None and len(self.players) != n:
@@ -157,9 +168,22 @@ class BayesianGame:
         put(self, "payoffs", tuple(values for _, values in checked[:n]))
         put(self, "leader", checked[n][1] if len(checked) > n else None)
         put(self, "feasible", masks)
-        put(self, "players", tuple(self.players or _names(prior.shape, actions)))
+        put(self, "players", self._named() if self.players else _names(prior.shape, actions))
         if any(len(p.types) != k for p, k in zip(self.players, prior.shape, strict=True)):
             raise GameError("expected players with as many types as the prior has", field="players")
+
+    def _named(self) -> tuple[Player, ...]:
+        """The given players, their names checked as those of a file are."""
+        if not all(isinstance(player.name, str) for player in self.players):
+            raise GameError("expected a name for each player", field="players")
+        return tuple(
+            Player(
+                player.name,
+                distinct_names(player.types, f"players[{i}].types"),
+                distinct_names(player.actions, f"players[{i}].actions"),
+            )
+            for i, player in enumerate(self.players)
+        )
 
     def _array_masks(self, n: int, types: Sequence[int], actions: Sequence[int]) -> tuple[BoolArray, ...]:
         if self.feasible is None:

@@ -477,7 +477,8 @@ def check_fields(
     return document
 
 
-def _names(value: object, where: str) -> tuple[str, ...]:
+def distinct_names(value: object, where: str) -> tuple[str, ...]:
+    """A list of distinct names, at least one, as a tuple; GameError for anything else."""
     if not isinstance(value, (list, tuple)) or not value or not all(isinstance(item, str) for item in value):
         raise GameError(f"expected a non-empty list of names, got {_show(value)}", field=where)
     if len(set(value)) != len(value):
@@ -610,8 +611,8 @@ def parse_game(document: object) -> PlainGame:
         if not isinstance(fields["name"], str):
             raise GameError(f"expected a name, got {_show(fields['name'])}", field=f"{where}.name")
         types, actions = (
-            _names(fields["types"], f"{where}.types"),
-            _names(fields["actions"], f"{where}.actions"),
+            distinct_names(fields["types"], f"{where}.types"),
+            distinct_names(fields["actions"], f"{where}.actions"),
         )
         players.append((fields["name"], types, actions))
     n = len(players)

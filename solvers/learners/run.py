@@ -225,6 +225,10 @@ class _Run:
         self.batch = len(games) * seeds
         self.game, self.rounds, self.keep = games[0], rounds, keep
         self.watch = self.drawn and (keep if draws is None else draws)
+        if self.watch and max(games[0].shape) > 1 << 15:
+            raise BudgetError(
+                "draws are kept for games of at most 32768 types or actions a player; ask for draws=False"
+            )
         size = rounds * self.batch * (8 * self.layout.cells * keep + 4 * self.layout.n * self.watch)
         if size > MAX_SNAPSHOT_BYTES:
             raise BudgetError(

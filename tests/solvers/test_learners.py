@@ -202,3 +202,10 @@ def test_bad_options() -> None:
         run_learners(game, learner, 10, types="expected").log()
     with pytest.raises(UsageError, match="probability"):
         regret_bound(game, learner, 10, delta=0.0, updates=run.updates, types="sampled")
+
+
+def test_draws_of_more_actions_than_are_kept_are_refused():
+    game = BayesianGame(np.ones(1), [np.zeros((1, (1 << 15) + 1))])
+    with pytest.raises(BudgetError, match="at most 32768 types or actions"):
+        run_learners(game, MultiplicativeWeights(), 2)
+    assert run_learners(game, MultiplicativeWeights(), 2, draws=False).types is None

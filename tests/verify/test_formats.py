@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spverify.verify.errors import FormatError, GameError, SpverifyError, UsageError
 from spverify.verify.formats import read_game, read_play, write_game, write_play
-from spverify.verify.game import BayesianGame
+from spverify.verify.game import BayesianGame, Player
 from spverify.verify.plain import (
     exact_row,
     grid_row,
@@ -343,3 +343,18 @@ def test_too_many_players_for_arrays_are_refused():
 def test_plans_of_fractions_of_an_action_are_refused():
     with pytest.raises(SpverifyError, match="strategies: expected whole numbers"):
         PlanPlay([1], [[[0.7]]])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": 3}, "name: expected a name, got 3"),
+        ({"players": [Player("p", ("t",), ("a", "a"))]}, "players[0].actions: expected distinct names"),
+        ({"players": [Player("p", (1,), ("a", "b"))]}, "players[0].types: expected a non-empty list of names"),
+        ({"players": [Player(None, ("t",), ("a", "b"))]}, "players: expected a name for each player"),
+        ({"players": [Player("p", ("t",), ("a", "b"))] * 2}, "players: expected 1 players"),
+    ],
+)
+def test_names_beside_arrays_are_checked_as_those_of_files(change, words):
+    with pytest.raises(GameError, match=re.escape(words)):
+        BayesianGame(np.ones(1), [np.zeros((1, 2))], **change)
