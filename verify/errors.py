@@ -8,6 +8,16 @@ into one line and exit code 2.
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """Text from a stranger's file on one line, without what moves a terminal's cursor.
+
+    Example:
+        >>> printable("two\\nlines")
+        'two�lines'
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 class SpverifyError(Exception):
     """Root of the tree.
 
@@ -30,7 +40,7 @@ class SpverifyError(Exception):
         self.field = field
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.path, self.field, self.message) if part)
+        return printable(": ".join(part for part in (self.path, self.field, self.message) if part))
 
     def at(self, path: object) -> SpverifyError:
         """The same error with the file it came from; an error that names its file already is left alone."""

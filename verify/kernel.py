@@ -17,7 +17,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from .errors import CertificateError, FormatError, UsageError
+from .errors import CertificateError, FormatError, UsageError, printable
 from .numerals import show
 from .plain import (
     PlainGame,
@@ -526,8 +526,7 @@ class Claim:
 
     def sentence(self, game: PlainGame) -> str:
         """The claim in words; a number that has to be rounded is rounded so that the sentence stays true."""
-        name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in game.name)
-        of = SET_NAMES[self.equilibrium_set]
+        name, of = printable(game.name), SET_NAMES[self.equilibrium_set]
         subject = {"leader": "the leader's value", "welfare": "welfare", "custom": "the given objective"}.get(
             self.objective, f"the payoff of player {self.objective.partition(':')[2]}"
         )

@@ -15,7 +15,8 @@ from spverify.solvers.bounds import equilibrium_range
 from spverify.solvers.distance import distance_to_equilibria, nearest_equilibrium, total_variation
 from spverify.verify.errors import UsageError
 from spverify.verify.game import BayesianGame
-from spverify.verify.play import ConditionalPlay, MixturePlay, PlanPlay, PlayLog
+from spverify.verify.plain import parse_play
+from spverify.verify.play import ConditionalPlay, MixturePlay, PlanPlay, PlayLog, play_of
 
 from .conftest import cells, profiles, regret_row, regret_rows
 
@@ -82,10 +83,8 @@ def test_members_have_no_distance_and_gaps_are_no_distances() -> None:
     game = BayesianGame(np.ones((2, 2)) / 4, [rng.random(shape) for _ in range(2)], leader=rng.random(shape))
     for which in SETS:
         member = equilibrium_range(game, equilibrium_set=which).max.inner_certificate.document["evidence"]["play"]
-        if which == "sf":
-            rows = [[p["strategies"][i] for p in member["profiles"]] for i in range(2)]
-            play = PlanPlay([p["weight"] for p in member["profiles"]], rows)
-            assert distance_to_equilibria(game, play, equilibrium_set=which).lower == 0
+        play = play_of(parse_play(member, game.plain), game)
+        assert distance_to_equilibria(game, play, equilibrium_set=which).lower == 0
     # a duel that is nearly pointless: tiny gap, large distance
     own = np.zeros((1, 1, 2, 1))
     own[0, 0, 1, 0] = 1e-3

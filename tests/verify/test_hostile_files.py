@@ -41,7 +41,20 @@ PLAYS = [
 ]
 ODD = [
     *(None, True, 0, 1, -1, 3, 10**18, 1.5, -0.0, 1e-320, 1e101, 0.1, "", "x", "1/3", "1/0", "-1/2", "1e999", "1e-999"),
-    *("9" * 5000, "\ud800", "\u0663", [], {}, [[]], [1], [[0], [0]], {"a": 1}, float("inf"), float("nan")),
+    *(
+        "9" * 5000,
+        "\ud800",
+        "two\nlines",
+        "\u0663",
+        [],
+        {},
+        [[]],
+        [1],
+        [[0], [0]],
+        {"a": 1},
+        float("inf"),
+        float("nan"),
+    ),
 ]
 
 
@@ -57,7 +70,9 @@ def tampered(document, rng):
         for key in way:
             parent = parent[key]
         change = rng.randrange(4)
-        if change == 0:
+        if change == 0 and isinstance(parent, dict) and rng.random() < 0.3:
+            parent["two\nlines"] = parent.pop(last)
+        elif change == 0:
             del parent[last]
         elif change == 1 and isinstance(parent, list):
             parent.insert(last, copy.deepcopy(rng.choice(ODD)))
@@ -214,3 +229,26 @@ def test_an_archive_that_holds_an_array_twice_is_refused(tmp_path):
         archive.writestr("prior.npy", archive.read("prior.npy"))
     with pytest.raises(SpverifyError, match="prior: stands twice"):
         read_game(path)
+
+
+def test_parquet_logs(tmp_path):
+    pytest.importorskip("pyarrow")
+    rng, path = random.Random(6), tmp_path / "log.parquet"
+    write_play(PlayLog([[0, 1]] * 30, [[0, 1]] * 30), path)
+    honest = path.read_bytes()
+    for _ in range(300):
+        data = bytearray(honest)
+        for _ in range(rng.choice([1, 1, 4])):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data if rng.random() < 0.9 else data[: rng.randrange(len(data))])
+        answer(lambda: read_play(path, GAME))
+        answer(lambda: read_history(path, GAME))
+
+
+def test_parquet_columns_of_odd_names(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "log.parquet"
+    parquet.write_table(arrow.table({"a\nb": [1]}), path)
+    with pytest.raises(SpverifyError, match="got a\N{REPLACEMENT CHARACTER}b$"):
+        read_play(path, GAME)

@@ -255,8 +255,8 @@ def _parquet_chunks(path: str | Path, game: BayesianGame) -> Iterator[Chunk]:
                 values = [column.to_numpy() for column in batch.columns]
                 yield _integers(np.stack(values[:n], axis=1)), _integers(np.stack(values[n:], axis=1))
                 start += len(batch)
-        except arrow.ArrowException as error:
-            what = str(error).splitlines()[0][:120]
+        except (arrow.ArrowException, OSError, ValueError) as error:
+            what = str(error).partition("\n")[0][:120]
             raise UnreadableError(f"expected a Parquet file, but it is damaged or of another format ({what})") from None
 
 
