@@ -115,6 +115,10 @@ CASES = (
         for mode in modes
     ),
     *(
+        Case(f"mspm-{name}-structured-long", f"mspm-{name}", 0, 0.005, mode="structured", overrides={"updates": 1000})
+        for name in ("pi", "correlated-pi")
+    ),
+    *(
         Case(f"{name}-mixture-unrolled", name, 0.99 * target, 0.05, leader_action="mixture", mode="unrolled")
         for name, target in (("escape", 30), ("maintain", 27.5), ("conitzer", 2.5), ("two-by-two", 1))
     ),
