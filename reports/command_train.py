@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from ..trained_leaders.hyper import parse_hyper
-from ..trained_leaders.settings import asked_world
+from ..trained_leaders.settings import DynamicSetting, asked_world
 from ..verify.errors import UsageError
 from ..verify.numerals import show
 from .answer import check_folder
@@ -51,11 +51,13 @@ def run_train(
     check_folder(out.parent)
     check_folder(tensorboard, "--tensorboard")
     overrides = parse_hyper(hyper) | ({} if device is None else {"device": device})
+    world = asked_world(setting, parameters)  # a wrong name is refused before torch is loaded
     if paper is not None:
+        if isinstance(world, DynamicSetting):
+            raise UsageError(f"--paper {paper}: followers of {setting} are Q-learners, the same in both versions")
         overrides = {"epsilon": PAPER_RATES[paper]} | overrides
-        if "tie" in asked_world(setting, parameters).parameters:
+        if "tie" in world.parameters:
             parameters = {"tie": PAPER_TIES[paper]} | parameters
-    asked_world(setting, parameters)  # a wrong name is refused before torch is loaded
     from ..trained_leaders.train import train_leader
 
     return train_leader(

@@ -22,7 +22,7 @@ from torch import Tensor
 from .evaluate import score_tables
 from .hyper import Hyper
 from .mechanism import softmax
-from .policy import Actor, Critic, MixtureHead, PureHead
+from .policy import Actor, Critic, MixtureHead, PureHead, normalised
 from .pomdp import RESPONSE, REWARD
 from .responses import Hedge, one_hot
 from .settings import Setting
@@ -199,8 +199,7 @@ class StepPPO:
             values[where] = self.critic(seen).double().numpy()
             old = self._log_probabilities()[observation, action]
         advantages, targets = generalised_advantages(played.rewards, values, asked, hyper.trace)
-        advantage = torch.from_numpy(advantages[where]).float()
-        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        advantage = normalised(torch.from_numpy(advantages[where]).float())
         target = torch.from_numpy(targets[where]).float()
         order_rng = torch.Generator().manual_seed(int(self._rng.integers(2**62)))
         for _ in range(hyper.epochs):

@@ -156,3 +156,9 @@ class Critic(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         return self.net(states).squeeze(-1)
+
+
+def normalised(advantages: Tensor) -> Tensor:
+    """Advantages with mean 0 and deviation 1; those of a single decision, which teach nothing, are 0."""
+    spread = advantages.std() if len(advantages) > 1 else 0.0
+    return (advantages - advantages.mean()) / (spread + 1e-8)

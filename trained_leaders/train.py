@@ -40,7 +40,7 @@ from .evaluate import (
 )
 from .hyper import TABLE_MODES, Hyper, default_hyper
 from .mappo import StepPPO
-from .policy import Actor, Critic, MixtureHead, PureHead
+from .policy import Actor, Critic, MixtureHead, PureHead, normalised
 from .pomdp import REWARD, Episodes, StackelbergPOMDP
 from .search import CrossEntropySearch
 from .settings import DynamicSetting, Setting, World, asked_world
@@ -205,7 +205,7 @@ class PolicyGradient:
         with torch.no_grad():
             old = self.head.log_prob(self.actor(), raw)[episode, observation]
             advantage = target - self.critic(states) if states is not None else target
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+            advantage = normalised(advantage)
         for _ in range(hyper.epochs):
             order = torch.randperm(len(episode), generator=self._generator)
             for part in order.split(max(hyper.minibatch, 1 + len(order) // 4)):

@@ -144,6 +144,16 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, name: str, action: 
     assert records == whole.history and [r["total"] for r in records] == list(range(1, whole.iterations + 1))
 
 
+@pytest.mark.parametrize("mode", ["ppo", "episode", "basic", "mappo"])
+def test_a_batch_of_one_decision_teaches_nothing_and_breaks_nothing(mode: str) -> None:
+    setting = get_setting("maintain")
+    hyper = replace(default_hyper(setting, mode=mode), batch=1, iterations=3, restarts=1, updates=1)
+    if mode == "mappo":
+        hyper = replace(hyper, reward_plays=1, response_steps=False)
+    found = train(setting, seed=0, hyper=hyper)
+    assert all(np.isfinite(tensor).all() for tensor in found.tensors.values())
+
+
 def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     setting = get_setting("maintain")
     hyper = replace(default_hyper(setting), iterations=3, restarts=1)
