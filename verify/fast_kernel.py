@@ -436,7 +436,9 @@ def _slice(values: Tensor, types: tuple[int, ...], n: int) -> Limbs:
     at = tuple(t if length > 1 else 0 for t, length in zip(types, values.shape[:n], strict=True))
     if isinstance(values.numerators, DoubleNumerators):
         doubles = np.frombuffer(values.numerators.values).reshape(values.shape)[at]
-        return _double_limbs(doubles, values.numerators.shift)
+        limbs = _double_limbs(doubles, values.numerators.shift)
+        if limbs is not None:
+            return limbs
     start = sum(t * stride for t, stride in zip(at, values.strides, strict=False))
     shape = values.shape[n:]
     return _integer_limbs(values.numerators[start : start + math.prod(shape)], shape)
@@ -453,26 +455,21 @@ def _integer_limbs(values: Sequence[int], shape: tuple[int, ...]) -> Limbs:
     return np.moveaxis(np.array(rows, dtype=np.int64).reshape(*shape, width), -1, 0)
 
 
-def _double_limbs(values: npt.NDArray[np.float64], shift: int) -> Limbs:
-    """value * 2^shift, which is whole, as limbs: the mantissa's three limbs moved to where its exponent says."""
-    mantissa, exponent = np.frexp(values)
-    whole = np.abs(mantissa * 2.0**53).astype(np.int64)
-    lift = np.where(whole == 0, 0, exponent.astype(np.int64) - 53 + shift)
-    whole >>= np.minimum(np.maximum(-lift, 0), 62)  # whole numbers end in zeros that a small shift must not keep
-    lift = np.maximum(lift, 0)
-    place, within = np.divmod(lift, BITS)
-    out = np.zeros((int(place.max(initial=0)) + 4, *values.shape), dtype=np.int64)
-    for base in np.unique(place).tolist():
-        here = place == base
-        for k in range(3):
-            out[base + k] += np.where(here, ((whole >> (BITS * k)) & _MASK) << within, 0)
-    for k in range(len(out) - 1):
-        carry = out[k] >> BITS
-        out[k] &= _MASK
-        out[k + 1] += carry
-    while len(out) > 1 and not out[-1].any():
-        out = out[:-1]
-    return out * np.sign(values).astype(np.int64)
+def _double_limbs(values: npt.NDArray[np.float64], shift: int) -> Limbs | None:
+    """value * 2^shift, which is whole, as limbs; None where that is more than a double holds.
+
+    Taking the lowest bits off a whole double leaves one, so every step is exact.
+    """
+    with np.errstate(over="ignore"):
+        rest = np.ldexp(np.abs(values), shift)
+    if not np.isfinite(rest).all():
+        return None
+    limbs: list[npt.NDArray[np.int64]] = []
+    while not limbs or rest.any():
+        above = np.floor(rest * 2.0**-BITS)
+        limbs.append((rest - above * 2.0**BITS).astype(np.int64))
+        rest = above
+    return np.asarray(np.stack(limbs) * np.sign(values).astype(np.int64))
 
 
 def big(game: PlainGame) -> bool:

@@ -26,8 +26,8 @@ from .play import IntArray, PlayLog
 
 CHUNK_ROUNDS = 1 << 16
 """Few enough that a chunk's columns stay in a processor's cache."""
-MAX_DENSE_CELLS = 1 << 18
-"""Games with at most so many cells are counted in whole tables, about thirty of them."""
+MAX_DENSE_CELLS = 1 << 22
+"""Games with at most so many cells are counted in a whole table: 32 MiB."""
 MAX_CELLS = 1 << 62
 
 ExactRegrets = list[list[list[Fraction | None]]]
@@ -48,19 +48,34 @@ class Counts:
     @classmethod
     def together(cls, parts: Sequence[Counts], size: int) -> Counts:
         """The counts of all parts; cells are below ``size``."""
-        flat = np.concatenate([part.cells for part in parts])
-        cells, places = _ranked(flat, size)
+        if _in_a_table(size, sum(len(part.cells) for part in parts)):
+            table = np.zeros(size, dtype=np.int64)
+            for part in parts:
+                table[part.cells] += part.times  # a part has a cell once
+            return cls.of_table(table)
+        cells, places = np.unique(np.concatenate([part.cells for part in parts]), return_inverse=True)
         times = np.zeros(len(cells), dtype=np.int64)
         np.add.at(times, places, np.concatenate([part.times for part in parts]))
         return cls(cells, times)
+
+    @classmethod
+    def of_table(cls, table: IntArray) -> Counts:
+        """From how often each cell occurs."""
+        cells = np.flatnonzero(table)
+        return cls(cells, table[cells])
+
+
+def _in_a_table(size: int, count: int) -> bool:
+    """Whether so many entries below ``size`` are sooner counted in a table of them all than sorted."""
+    return size <= min(MAX_DENSE_CELLS, max(CHUNK_ROUNDS, 8 * count))
 
 
 def _ranked(keys: IntArray, size: int) -> tuple[IntArray, IntArray]:
     """The keys that occur, ascending, and for each key its place among them; keys are below ``size``.
 
-    As `numpy.unique` with ``return_inverse``, by a table instead of sorting where one is small enough.
+    As `numpy.unique` with ``return_inverse``, by a table instead of sorting where that is quicker.
     """
-    if size > MAX_DENSE_CELLS:
+    if not _in_a_table(size, len(keys)):
         found, places = np.unique(keys, return_inverse=True)
         return found, places
     there = np.zeros(size, dtype=bool)
@@ -128,7 +143,7 @@ class History:
         """
         if math.prod(game.shape) > MAX_CELLS:
             raise BudgetError("the game has more than 2^62 cells, which is more than are numbered here")
-        counter = (_Dense if math.prod(game.shape) <= MAX_DENSE_CELLS else _Sparse)(game)
+        counter = _Counter(game)
         start = 0
         for types, actions in chunks:
             arrays = np.asarray(types), np.asarray(actions)
@@ -136,7 +151,7 @@ class History:
                 raise PlayError(f"expected {game.n_players} types and {game.n_players} actions a round", field="rounds")
             if any(array.dtype.kind not in "iu" for array in arrays):
                 raise PlayError("expected whole numbers", field="rounds")
-            for low, high in _pieces(start, start + len(arrays[0])):
+            for low, high in _pieces(start, start + len(arrays[0]), counter.piece):
                 part = [array[low - start : high - start] for array in arrays]
                 flat = _flat_cells(game, part[0], part[1])
                 if flat is None or not counter.add(low.bit_length(), flat):
@@ -147,11 +162,11 @@ class History:
         return cls(game.shape, tuple(counter.blocks()))
 
 
-def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Short runs of rounds, none of which crosses a power of two."""
+def _pieces(start: int, stop: int, length: int) -> Iterator[tuple[int, int]]:
+    """Runs of at most so many rounds, none of which crosses a power of two."""
     while start < stop:
         edge = 1 << start.bit_length()
-        end = min(stop, start + CHUNK_ROUNDS, edge)
+        end = min(stop, start + length, edge)
         yield start, end
         start = end
 
@@ -181,51 +196,47 @@ def _allowed(game: BayesianGame, cells: IntArray) -> npt.NDArray[np.bool_]:
     return np.asarray(out)
 
 
-class _Dense:
-    """Counts of blocks as whole tables of cells."""
+class _Counter:
+    """Counts of one block after another: in a table of all cells, or sorted where rounds are few beside the cells.
+
+    Attributes:
+        piece: rounds that are best counted at once.
+    """
 
     def __init__(self, game: BayesianGame) -> None:
-        self.size = math.prod(game.shape)
-        self.tables: list[IntArray] = []
-        self.forbidden = np.flatnonzero(~_allowed(game, np.arange(self.size)))
-
-    def add(self, block: int, flat: IntArray) -> bool:
-        """Counts some rounds of a block; False if one has a cell that cannot occur."""
-        counts = np.bincount(flat, minlength=self.size)
-        if block == len(self.tables):
-            self.tables.append(counts)
-        else:
-            self.tables[block] += counts
-        return not counts[self.forbidden].any()
-
-    def blocks(self) -> list[Counts]:
-        """The counts of all blocks."""
-        out = []
-        for table in self.tables:
-            cells = np.flatnonzero(table)
-            out.append(Counts(cells, table[cells]))
-        return out
-
-
-class _Sparse:
-    """Counts of blocks by the cells that occur, for games with many cells."""
-
-    def __init__(self, game: BayesianGame) -> None:
-        self.game = game
+        self.game, self.size = game, math.prod(game.shape)
+        self.piece = max(CHUNK_ROUNDS, min(self.size, MAX_DENSE_CELLS))
         self.found: list[Counts] = []
+        self.table: IntArray | None = None  # of the latest block
+        self.all_allowed = bool((game.prior > 0).all()) and all(bool(mask.all()) for mask in game.feasible)
+
+    @cached_property
+    def forbidden(self) -> IntArray:
+        """The cells that cannot occur."""
+        return np.flatnonzero(~_allowed(self.game, np.arange(self.size)))
 
     def add(self, block: int, flat: IntArray) -> bool:
-        """As `_Dense.add`."""
+        """Counts some rounds of the latest block, or of a new one; False if one has a cell that cannot occur."""
+        if block == len(self.found):
+            self._close()
+            self.found.append(Counts(*np.zeros((2, 0), dtype=np.int64)))
+        if _in_a_table(self.size, len(flat)):
+            times = np.bincount(flat, minlength=self.size)
+            self.table = times if self.table is None else np.add(self.table, times, out=self.table)
+            return self.all_allowed or not times[self.forbidden].any()
         cells, times = np.unique(flat, return_counts=True)
         counts = Counts(cells.astype(np.int64), times)
-        if block == len(self.found):
-            self.found.append(counts)
-        else:
-            self.found[block] = Counts.together((self.found[block], counts), math.prod(self.game.shape))
-        return bool(_allowed(self.game, counts.cells).all())
+        self.found[block] = Counts.together((self.found[block], counts), self.size)
+        return self.all_allowed or bool(_allowed(self.game, counts.cells).all())
+
+    def _close(self) -> None:
+        if self.table is not None:
+            self.found[-1] = Counts.together((self.found[-1], Counts.of_table(self.table)), self.size)
+            self.table = None
 
     def blocks(self) -> list[Counts]:
         """The counts of all blocks."""
+        self._close()
         return self.found
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from spverify.verify import fast_kernel, kernel
 from spverify.verify.certificate import attained_certificate, gap_certificate, outer_certificate, round_multipliers
 from spverify.verify.errors import FormatError, PlayError
+from spverify.verify.fast_kernel import BITS, tensor_limbs
 from spverify.verify.formats import read_game, read_play, write_game, write_play
 from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import exact_gap, objective_tensor, potential_tensors
-from spverify.verify.plain import DoubleNumerators, digest, number_text
+from spverify.verify.plain import DoubleNumerators, Tensor, digest, number_text
 from spverify.verify.play import ConditionalPlay, SparsePlay, exact
 from spverify.verify.regret import assess
 from spverify.verify.testing import games, plays
@@ -256,3 +257,25 @@ def test_carries_in_between_change_nothing(monkeypatch):
     for name in ("_MOST_TERMS", "_BESIDE"):
         monkeypatch.setattr(fast_kernel, name, 2)
     assert fast_kernel.outer_bound(game.plain, multipliers=rows, **arguments) == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.0, -0.0, 1.0, -3.0, 2.0**53],
+        [0.1, -0.25, 1 / 3, 7.0],
+        [1e100, -1e-300, 5e-324, 1.0],
+        [1e80, -1e-60, 0.1],
+        [-(2.0**24), 2.0**24 - 1, 2.0**48, -(2.0**47) - 1],
+    ],
+)
+def test_doubles_come_apart_into_limbs_and_back(values):
+    """Also where the numbers over one power of two are more than a double holds."""
+    numerators = DoubleNumerators.of(np.array(values).data, "values")
+    for limbs in (
+        tensor_limbs(Tensor((len(values),), numerators, numerators.denominator)),
+        tensor_limbs(Tensor((len(values),), list(numerators), numerators.denominator)),
+    ):
+        assert (np.abs(limbs) < 2**BITS).all()
+        found = [sum(int(limb[k]) << (BITS * place) for place, limb in enumerate(limbs)) for k in range(len(values))]
+        assert found == [Fraction(value) * numerators.denominator for value in values]

@@ -69,10 +69,14 @@ def test_sparse_counting_is_dense_counting(monkeypatch):
     game = BayesianGame(np.ones((2, 2)) / 4, [np.random.default_rng(i).random((2, 2, 3, 3)) for i in range(2)])
     log = random_log(game, 3000, 0)
     dense = History.of(game, log)
-    monkeypatch.setattr(histories, "MAX_DENSE_CELLS", 0)
-    sparse = History.of(game, log)
-    assert dense.total.cells.tolist() == sparse.total.cells.tolist()
-    assert dense.total.times.tolist() == sparse.total.times.tolist()
+    regrets = history_regrets(game, dense)
+    for most, chunk in ((0, 1 << 16), (1 << 22, 4)):  # sorted throughout; sorted while rounds are few, then a table
+        monkeypatch.setattr(histories, "MAX_DENSE_CELLS", most)
+        monkeypatch.setattr(histories, "CHUNK_ROUNDS", chunk)
+        sparse = History.of(game, log)
+        for one, two in zip(dense.blocks, sparse.blocks, strict=True):
+            assert one.cells.tolist() == two.cells.tolist() and one.times.tolist() == two.times.tolist()
+        assert history_regrets(game, sparse) == regrets
 
 
 def test_gain_sums_are_sums_over_rounds():
