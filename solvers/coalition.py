@@ -182,7 +182,7 @@ class _End:
     def _found(self, side: Side) -> _Found | None:
         if side.inner_certificate is None or side.inner_gap is None:
             return None
-        plain = parse_play(side.inner_certificate.document["evidence"]["play"], self.game.plain)
+        plain = parse_play(side.inner_certificate.content["evidence"]["play"], self.game.plain)
         return self._worth(plain)
 
     def _worth(self, plain: PlainPlay) -> _Found:

@@ -48,7 +48,7 @@ def dual_prices(side: Side, game: BayesianGame, *, most: int = 5) -> list[DualPr
         >>> price.player, price.deviation, price.price
         (0, 1, Fraction(3, 4))
     """
-    document = side.certificate.document
+    document = side.certificate.content
     rows, _ = parse_multipliers(document["evidence"]["multipliers"], game.plain)
     upper = document["claim"]["kind"] == "upper"
     rows.sort(key=lambda row: (-row[3], *row[:3]))

@@ -26,6 +26,7 @@ from .plain import (
     Tensor,
     check_fields,
     check_keys,
+    common_denominator,
     number_text,
     parse_game,
     parse_number,
@@ -131,7 +132,7 @@ def conditional_cells(game: PlainGame, play: PlainPlay) -> Conditional:
             cells.setdefault(types, []).append((actions, count * (denominator // weights[types])))
         return cells, denominator, weights, len(play.rounds)
     if play.kind == "conditional" and play.sigma is None:
-        denominator = math.lcm(*(chance.denominator for *_, chance in play.cells))
+        denominator = common_denominator((chance.denominator for *_, chance in play.cells), len(play.cells))
         for types, actions, chance in play.cells:
             cells.setdefault(types, []).append((actions, int(chance * denominator)))
         return cells, denominator, weights, weight_denominator
@@ -295,7 +296,7 @@ def scaled_gains(
     """
     p = marginals(game)
     z = [(i, t, a, y / p[i][t]) for i, t, a, y in multipliers]
-    z_den = math.lcm(*(value.denominator for *_, value in z))
+    z_den = common_denominator((value.denominator for *_, value in z), len(z))
     u_den = math.lcm(*(payoff.denominator for payoff in game.payoffs))
     common = math.lcm(objective.denominator, z_den * u_den)
     gains: list[dict[int, dict[int, int]]] = [{} for _ in range(game.n)]

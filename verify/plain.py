@@ -40,6 +40,9 @@ SMALLEST_SHARE = Fraction(1, 10**300)
 """Positive probabilities are at least this, so that they are positive in doubles too."""
 
 MAX_DOCUMENT_BYTES = 1 << 30
+MOST_BITS = 1 << 31
+"""So many bits may numbers take that are written over one denominator."""
+
 MAX_DIGITS = 4300
 _RATIONAL = re.compile(r"[+-]?[0-9]+(/[0-9]+)?")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -378,10 +381,24 @@ def nest(flat: Sequence[Any], shape: Sequence[int]) -> Any:
     return rows if shape else rows[0]
 
 
+def common_denominator(denominators: Iterable[int], count: int) -> int:
+    """The least common denominator of ``count`` numbers.
+
+    Raises:
+        BudgetError: it is so long that the numbers over it would fill the memory: a stranger's file must not do that.
+    """
+    out = 1
+    for denominator in set(denominators):
+        out = math.lcm(out, denominator)
+        if out.bit_length() * count > MOST_BITS:
+            raise BudgetError(f"{count} exact numbers have a common denominator of {out.bit_length()} bits or more")
+    return out
+
+
 def tensor(values: Iterable[Fraction], shape: Sequence[int]) -> Tensor:
     """A Tensor over the least common denominator of its entries."""
     entries = list(values)
-    denominator = math.lcm(*{value.denominator for value in entries}) if entries else 1
+    denominator = common_denominator((value.denominator for value in entries), len(entries))
     scaled = [value.numerator * (denominator // value.denominator) for value in entries]
     return Tensor(tuple(shape), scaled, denominator)
 
@@ -762,7 +779,7 @@ def grid_row(row: Sequence[Fraction], grid: int = GRID) -> list[Fraction]:
 
 def _whole(row: Sequence[Fraction]) -> tuple[list[int], int]:
     """A row over its common denominator, and that denominator."""
-    one = math.lcm(*(value.denominator for value in row))
+    one = common_denominator((value.denominator for value in row), len(row))
     return [value.numerator * (one // value.denominator) for value in row], one
 
 
@@ -859,7 +876,7 @@ def _refuse_mass(parts: list[int], one: int, feasible: Sequence[bool], where: st
 
 def _stacked(rows: Sequence[tuple[list[int], int]], shape: Sequence[int]) -> Tensor:
     """Rows of whole numbers, each over its own denominator, as one array over the least that serves them all."""
-    one = math.lcm(*{denominator for _, denominator in rows})
+    one = common_denominator((denominator for _, denominator in rows), math.prod(shape))
     entries = [part * (one // denominator) for parts, denominator in rows for part in parts]
     common = math.gcd(one, *entries)
     return Tensor(tuple(shape), [entry // common for entry in entries], one // common)

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from spverify.verify import fast_kernel, kernel
+from spverify.verify import fast_kernel, kernel, plain
 from spverify.verify.certificate import attained_certificate, gap_certificate, outer_certificate
 from spverify.verify.errors import SpverifyError
 from spverify.verify.formats import read_game, read_play, write_game, write_play
@@ -252,3 +252,21 @@ def test_parquet_columns_of_odd_names(tmp_path):
     parquet.write_table(arrow.table({"a\nb": [1]}), path)
     with pytest.raises(SpverifyError, match="got a\N{REPLACEMENT CHARACTER}b$"):
         read_play(path, GAME)
+
+
+def test_numbers_without_a_common_denominator_of_reasonable_length_are_refused(monkeypatch):
+    """A few thousand denominators of thousands of digits each would take hours and all memory."""
+    monkeypatch.setattr(plain, "MOST_BITS", 1 << 20)
+    numbers = [f"1/{10**3000 + k}" for k in range(40)]
+    game = {**GAME.to_document(), "prior": [1]}
+    del game["feasible"], game["leader"]
+    game["players"] = [{"name": "p", "types": ["t"], "actions": [str(k) for k in range(40)]}]
+    with pytest.raises(SpverifyError, match="exact numbers have a common denominator of [0-9]+ bits or more"):
+        BayesianGame.from_document({**game, "payoffs": [[numbers]]})
+    honest = BayesianGame.from_document({**game, "payoffs": [[list(range(40))]]})
+    question = {"sense": "upper", "equilibrium_set": "tc", "objective": "welfare", "epsilon": Fraction(0)}
+    document = outer_certificate(honest, multipliers=[(0, 0, 0, Fraction(1))], **question).document
+    rows = [[0, 0, k, number] for k, number in enumerate(numbers)]
+    for check in (kernel.check_certificate, fast_kernel.check_certificate):
+        with pytest.raises(SpverifyError, match="40 exact numbers"):
+            check({**document, "evidence": {"multipliers": rows}})

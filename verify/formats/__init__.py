@@ -105,7 +105,7 @@ def read_play(path: str | Path, game: BayesianGame) -> Play:
 
 
 def write_play(play: Play, path: str | Path) -> None:
-    """Writes a play as JSON, a log also as CSV or Parquet, arrays also as ``.npz``."""
+    """Writes a play as JSON, a log also as CSV or Parquet, arrays also as ``.npz``: in doubles, exact only in JSON."""
     if str(path).endswith((".csv", ".parquet")):
         if not isinstance(play, PlayLog):
             raise UsageError("only a log can be written as CSV or Parquet", path=path)
