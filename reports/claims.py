@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fractions import Fraction
 from math import log
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..solvers.learners import LEARNERS, MODES
+from ..trained_leaders.dynamic import Q_LEARNING
 from ..trained_leaders.settings import (
     DynamicSetting,
     Setting,
@@ -28,7 +29,7 @@ from ..trained_leaders.settings import (
 from ..trained_leaders.settings.setting import table_rows
 from ..verify.errors import FormatError, SpverifyError, UnreadableError, UsageError
 from ..verify.game import BayesianGame
-from ..verify.numerals import show
+from ..verify.numerals import outward, show
 from ..verify.plain import number_text, parse_number, read_bytes
 from ..verify.verdict import Evidence, Statement, Verdict, combine
 from .statements import state
@@ -194,7 +195,7 @@ def _check(claim: Any, where: str) -> None:
         ("over", ("pure", "mixed")),
         ("side", ("min", "max")),
         ("set", ("sf", "ns", "tc")),
-        ("learner", tuple(LEARNERS)),
+        ("learner", (*LEARNERS, Q_LEARNING)),
         ("schedule", ("fixed", "tuned", "anytime")),
         ("types", MODES),
         ("opponents", MODES),
@@ -393,53 +394,86 @@ def _led(claim: Mapping[str, Any], setting: Setting) -> BayesianGame:
 
 
 def _reach(claim: Mapping[str, Any], folder: Path) -> Found:
-    from ..solvers.learners import run_learners
     from ..verify.convergence import check_reach
+
+    setting = None if "game" in claim else _world(claim)
+    if isinstance(setting, DynamicSetting):
+        gaps, title, scale = _dynamic_gaps(claim, setting), "Q-learning", float(setting.payoff_scale)
+        details: dict[str, Any] = {}
+    else:
+        gaps, title, scale, details = _learned_gaps(claim, setting, folder)
+    found = check_reach(
+        gaps,
+        epsilon=float(parse_number(claim["epsilon"])),
+        rounds=claim["rounds"],
+        probability=float(parse_number(claim["value"])),
+        learner=title,
+        level=float(parse_number(claim.get("level", "0.95"))),
+        scale=scale,
+    )
+    details |= {"gap_median": float(np.median(gaps)), "gap_max": max(gaps), **found.details}
+    share = Fraction(found.details["successes"], len(gaps))
+    low, high = found.details["chance_lower"], found.details["chance_upper"]
+    how = (
+        f"the share of {len(gaps)} independent runs of {title} that reached it; by the exact binomial interval "
+        f"the chance is between {low:.4g} and {high:.4g} at confidence {found.details['level']:g}"
+    )
+    return Found(share, "statistical", how, found.verdict != "inconclusive", details)
+
+
+def _learned_gaps(
+    claim: Mapping[str, Any], setting: Setting | None, folder: Path
+) -> tuple[list[float], str, float, dict[str, Any]]:
+    """Gaps of runs in one Bayesian game, the learner's title, the payoff scale, and the game's digest."""
+    from ..solvers.learners import run_learners
     from ..verify.formats import read_game
     from .command_replay import Question, game_scale, make_learner
 
-    if "game" in claim:
+    if claim["learner"] == Q_LEARNING:
+        raise OutOfReachError("Q-learning is for play that goes on, and this is one Bayesian game")
+    if setting is None:
         game = read_game(folder / claim["game"])
         scale = game_scale(game)
     else:
-        setting = _world(claim)
-        if isinstance(setting, DynamicSetting):
-            raise OutOfReachError(f"{setting.name} is a dynamic setting, whose followers are Q-learners")
         game, scale = _led(claim, setting), float(setting.payoff_scale)
     scale = float(parse_number(claim["payoff_scale"])) if "payoff_scale" in claim else scale
     rate = float(parse_number(claim["rate"])) if "rate" in claim else None
-    question = Question(learner=claim["learner"], rate=claim.get("schedule"), learning_rate=rate)
-    learner, rounds, epsilon = make_learner(question, scale), claim["rounds"], parse_number(claim["epsilon"])
+    learner = make_learner(Question(learner=claim["learner"], rate=claim.get("schedule"), learning_rate=rate), scale)
     run = run_learners(
         game,
         learner,
-        rounds,
+        claim["rounds"],
         seeds=claim.get("runs", 100),
         types=claim.get("types", "sampled"),
         opponents=claim.get("opponents", "sampled"),
         rng_seed=claim.get("rng_seed", 0),
-        checkpoints=(rounds,),
+        checkpoints=(claim["rounds"],),
         keep=False,
         threads=0,
     )
-    gaps = [max(0.0, *(float(r.max()) for r in run.regrets_at(game, rounds, b))) for b in range(len(run.last[0]))]
-    found = check_reach(
-        gaps,
-        epsilon=float(epsilon),
-        rounds=rounds,
-        probability=float(parse_number(claim["value"])),
-        learner=learner.title,
-        level=float(parse_number(claim.get("level", "0.95"))),
-        scale=scale,
-    )
-    details = {"gap_median": float(np.median(gaps)), "gap_max": max(gaps), "game_sha256": game.sha256, **found.details}
-    share = Fraction(found.details["successes"], len(gaps))
-    low, high = found.details["chance_lower"], found.details["chance_upper"]
-    how = (
-        f"the share of {len(gaps)} independent runs of {learner.title} that reached it; by the exact binomial interval "
-        f"the chance is between {low:.4g} and {high:.4g} at confidence {found.details['level']:g}"
-    )
-    return Found(share, "statistical", how, found.verdict != "inconclusive", details)
+    runs = range(len(run.last[0]))
+    gaps = [max(0.0, *(float(r.max()) for r in run.regrets_at(game, claim["rounds"], b))) for b in runs]
+    return gaps, learner.title, scale, {"game_sha256": game.sha256}
+
+
+def _dynamic_gaps(claim: Mapping[str, Any], setting: DynamicSetting) -> list[float]:
+    """Gaps a round of Q-learners in the setting, frozen after the rounds of the claim; from above."""
+    from ..trained_leaders.dynamic import measure_rule
+
+    if claim["learner"] != Q_LEARNING:
+        raise OutOfReachError(f"play of {setting.name} goes on, where followers are Q-learners")
+    if "mixture" in claim:
+        raise OutOfReachError(f"{setting.name} has no leaders who commit to a mixture")
+    if claim.keys() & {"schedule", "types", "opponents", "payoff_scale"}:
+        raise OutOfReachError(f"the followers of {setting.name} learn from what they are paid, at one rate")
+    learner = setting.learner
+    if "rate" in claim:
+        learner = replace(learner, rate=float(parse_number(claim["rate"])))
+    games = setting.unfold([_action(setting, entry) for entry in _list(claim["table"], "table")])
+    weights = [w for _, w in setting.scenarios]
+    runs, rng_seed = claim.get("runs", 100), claim.get("rng_seed", 0)
+    (found,) = measure_rule(games, weights, learner, [claim["rounds"]], runs=runs, rng_seed=rng_seed)
+    return [outward(max(g.high for f in run for g in f.gain), "up") for run in found.runs]
 
 
 def _dynamic_leader(claim: Mapping[str, Any], setting: DynamicSetting) -> Found:
