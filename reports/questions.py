@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -554,7 +554,28 @@ def references(subject: Subject) -> list[ReferenceValue]:
             }
             value = best.value
         out.append(ReferenceValue(reference.name, value, reference.text, reference.kind, readout, proof))
-    return out
+    return _with_best_table(subject, out)
+
+
+def _with_best_table(subject: Subject, known: list[ReferenceValue]) -> list[ReferenceValue]:
+    """The same, with the best deterministic leader beside each value that it attains, or else as one more reference."""
+    best = subject.best_table
+    if best is None:
+        return known
+    proof = {
+        "table": list(best.table),
+        "table_value": number_text(best.value),
+        "table_worst": number_text(best.worst),
+        "table_method": best.method,
+        "no_table_above": best.bound,
+    }
+    met = [r.kind != "baseline" and r.value == best.value for r in known]
+    if any(met):
+        return [
+            replace(r, proof={**r.proof, **proof}) if attained else r for r, attained in zip(known, met, strict=True)
+        ]
+    text = "the best deterministic leader, at its best pure Bayes-Nash equilibrium"
+    return [*known, ReferenceValue("best-deterministic", best.value, text, "bound", "argmax", proof)]
 
 
 _COMMITMENTS = {"pure-optimum": optimal_pure_commitment, "mixed-optimum": optimal_mixed_commitment}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ..trained_leaders.tabulate import Tabulation
 from ..verify.errors import LeaderFileError
 from ..verify.game import BayesianGame
 from ..verify.plain import number_text
+from .deterministic import BestLeader, best_deterministic_leader
 from .replay import READOUTS, Followers, Replays
 
 if TYPE_CHECKING:
@@ -60,6 +62,11 @@ class Subject:
     threshold: Fraction
     factors: tuple[int, ...]
     seeds: int
+
+    @cached_property
+    def best_table(self) -> BestLeader | None:
+        """The best deterministic leader, where this one is deterministic and those can be searched."""
+        return best_deterministic_leader(self.setting) if self.leader.leader_action == "pure" else None
 
     @classmethod
     def of(cls, name: str, path: Path, leader: Tabulation, options: Options) -> Subject:

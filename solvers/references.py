@@ -6,12 +6,15 @@ what the leader observes; the function asks, and the naive program is not offere
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from time import monotonic
 from typing import Any
 
+import highspy
 import numpy as np
 
 from ..verify.certificate import Certificate
@@ -29,8 +32,14 @@ MOST_PROFILES = 2_000_000
 MOST_EQUILIBRIA = 20_000
 MOST_CELLS = 30_000
 MOST_REPLIES = 512
-MOST_WORK = 2e9
+MOST_WORK, LITTLE_WORK = 2e9, 3e7
+"""Rules times profiles times types and deviations: what enumeration takes on, and up to where it is chosen."""
+
 MOST_FOUND = 5_000_000
+MOST_ANSWERS, MOST_PROGRAMS = 20_000, 20_000
+SAME = 1e-8
+"""Rules that promise no more than this share of the leader's payoff range beyond the best are not looked at."""
+
 _CHUNK = 4096
 
 
@@ -129,94 +138,163 @@ class BestRule:
     """The best deterministic rule of a leader who answers the followers' actions (messages), and where it is attained.
 
     Attributes:
-        value: the leader's value at the rule's best pure Bayes-Nash equilibrium, exactly; no rule has one that is
-            better by more than rounding in doubles.
+        value: the leader's value at the rule's best pure Bayes-Nash equilibrium, exactly.
         worst: the leader's value at the same rule's worst pure Bayes-Nash equilibrium, exactly.
+        bound: no rule has a pure equilibrium worth more, as doubles tell, to 1e-8 of the leader's payoff range; above
+            ``value`` where time ran out.
         rule: the leader's action at each joint action of the followers, axes (actions..).
         strategies: the followers' equilibrium: for each an integer array (|T_i|,).
-        rules, profiles: how many of each were looked at; all there are.
+        rules, profiles: how many of each there are.
+        method: ``enumeration`` or ``milp``.
     """
 
     value: Fraction
     worst: Fraction
+    bound: float
     rule: IntArray
     strategies: tuple[IntArray, ...]
     rules: int
     profiles: int
+    method: str
 
 
 def best_deterministic_rule(
-    prior: Any, payoffs: Sequence[FloatArray], leader: FloatArray, *, epsilon: Fraction | float | str = 0
+    prior: Any,
+    payoffs: Sequence[Any],
+    leader: Any,
+    *,
+    epsilon: Fraction | float | str = 0,
+    method: str = "auto",
+    seconds: float = 60.0,
 ) -> BestRule | None:
-    """The best deterministic mechanism by enumeration of all rules and all pure strategy profiles (theory T9).
+    """The best deterministic mechanism (theory T9): by enumeration, or by an integer program for each strategy profile.
 
     A rule answers every joint action of the followers with one action of the leader; followers know the rule and play
-    a pure Bayes-Nash equilibrium of the game it makes, the leader's best one. Doubles screen and rank, many rules at
-    once; that what is returned is an equilibrium, and what it is worth, is decided exactly.
+    a pure Bayes-Nash equilibrium of the game it makes, the leader's best one. Doubles search; that what is returned is
+    an equilibrium, and what it is worth, is decided exactly.
+
+    Once a profile is fixed, its being an equilibrium is linear in which answer is given where: one small integer
+    program (HiGHS) a profile, those that promise most without incentives first, until none promises more than the best
+    found. Where a follower's action is a mere message, profiles that only rename messages are tried once.
 
     Args:
         prior: axes (types..).
-        payoffs: one array a follower, axes (types.., leader's actions, actions..), doubles.
+        payoffs: one array a follower, axes (types.., leader's actions, actions..); doubles, or exact numbers.
         leader: the leader's payoff, same axes.
         epsilon: largest gain left to any type, payoff units.
+        method: ``enumeration`` of all rules and profiles in batches, ``milp``, or ``auto``: the first if it is small.
+        seconds: time for the integer programs; when it is spent, the best found and a bound on all are returned.
 
     Returns:
-        None if no rule has a pure equilibrium.
+        None if no rule has a pure equilibrium (of ``milp`` that was stopped: if none was found).
 
     Raises:
-        UsageError: arrays that do not fit, or too many rules and profiles to look at.
+        UsageError: an unknown method, arrays that do not fit, or too many rules and profiles to look at.
 
     Example:
         >>> likes = np.array([[[[1.0]], [[0.0]]], [[[0.0]], [[1.0]]]])[..., 0].repeat(2, axis=2)  # type t wants item t
         >>> best = best_deterministic_rule(np.ones(2) / 2, [likes], likes)
-        >>> best.value, best.worst, best.rule.tolist()
-        (Fraction(1, 1), Fraction(1, 1), [0, 1])
+        >>> best.value, best.worst, best.rule.tolist(), best.method
+        (Fraction(1, 1), Fraction(1, 1), [0, 1], 'enumeration')
     """
-    prior, eps = np.asarray(prior), parse_epsilon(epsilon)
-    n = prior.ndim
-    full = np.broadcast_shapes(*(np.shape(u) for u in (*payoffs, leader)))
-    if len(payoffs) != n or len(full) != 2 * n + 1 or full[:n] not in (prior.shape, (1,) * n):
-        raise UsageError("expected one array a follower with axes (types.., leader's actions, actions..)")
-    types, answers, actions = prior.shape, full[n], full[n + 1 :]
-    width = int(np.prod(actions))
-    n_profiles = float(np.prod([float(a) ** t for a, t in zip(actions, types, strict=True)]))
-    work = float(answers) ** width * n_profiles * prior.size * (1 + sum(actions))
-    if work > MOST_WORK:
+    if method not in ("auto", "enumeration", "milp"):
+        raise UsageError(f"expected the method auto, enumeration or milp, got {method!r}", field="method")
+    rules = _Rules(np.asarray(prior), payoffs, leader, parse_epsilon(epsilon))
+    if method == "enumeration" or (method == "auto" and rules.work <= LITTLE_WORK):
+        return _enumerated(rules)
+    return _programmed(rules, monotonic() + seconds)
+
+
+class _Rules:
+    """Rules and profiles as arrays: tables in doubles, axes (joint type, leader's action, joint action)."""
+
+    def __init__(self, prior: Any, payoffs: Sequence[Any], leader: Any, epsilon: Fraction) -> None:
+        n = self.n = prior.ndim
+        given = [np.asarray(u) for u in (*payoffs, leader)]
+        try:
+            full = np.broadcast_shapes(*(u.shape for u in given))
+        except ValueError:
+            full = ()
+        if len(payoffs) != n or len(full) != 2 * n + 1 or full[:n] not in (prior.shape, (1,) * n):
+            raise UsageError("expected one array a follower with axes (types.., leader's actions, actions..)")
+        self.prior, self.epsilon = prior, epsilon
+        self.types, self.answers, self.actions = prior.shape, full[n], full[n + 1 :]
+        self.width = int(np.prod(self.actions))
+        shape = (prior.size, self.answers, self.width)
+        self.exact = [np.broadcast_to(u, prior.shape + full[n:]).reshape(shape) for u in given]
+        self.tables = [u.astype(float) for u in self.exact]  # the leader's own is the last
+        frame = BayesianGame(prior, [np.zeros((1,) * (2 * n))] * n)
+        self.weights = [frame.conditional(i).ravel() for i in range(n)] + [frame.prior.ravel()]
+        self.scale = max(float(np.ptp(table)) for table in self.tables[:n]) or 1.0
+        self.n_rules = self.answers**self.width
+        self.n_profiles = math.prod(a**t for a, t in zip(self.actions, self.types, strict=True))
+        self.work = self.n_rules * self.n_profiles * prior.size * (1 + sum(self.actions))
+
+    def profiles(self, lists: list[list[tuple[int, ...]]]) -> tuple[list[IntArray], list[IntArray]]:
+        """All profiles of some strategies of each follower; and what each profile does at each joint type."""
+        each = [np.array(rows, dtype=np.int64).reshape(len(rows), -1) for rows in lists]
+        index = np.indices([len(rows) for rows in each]).reshape(self.n, -1)
+        strategies = [rows[k] for rows, k in zip(each, index, strict=True)]
+        grid = np.indices(self.types).reshape(self.n, -1)
+        return strategies, [s[:, grid[j]] for j, s in enumerate(strategies)]
+
+    def place(self, chosen: Sequence[IntArray], i: int | None = None, a: int = 0) -> IntArray:
+        """The joint action chosen at each joint type, player i playing a instead if that is asked."""
+        moved = [np.full_like(c, a) if j == i else c for j, c in enumerate(chosen)]
+        return np.asarray(np.ravel_multi_index(moved, self.actions))
+
+    def game(self, rule: IntArray) -> BayesianGame:
+        """The followers' game that a rule makes, exactly."""
+        shape = (*self.types, *self.actions)
+        made = [table[:, rule, np.arange(len(rule))].reshape(shape).tolist() for table in self.exact]
+        return BayesianGame(self.prior.tolist(), made[:-1], leader=made[-1])
+
+    def assess(self, rule: IntArray, strategies: tuple[IntArray, ...]) -> tuple[Fraction | None, BayesianGame]:
+        """What a rule is worth at a profile, exactly, None where that is no equilibrium; and its game."""
+        game = self.game(rule)
+        play = exact(PlanPlay([1], [s[None] for s in strategies]), game)
+        regrets = (r for table in exact_regrets(game.plain, play) for row in table for r in row)
+        if any(r is not None and r > self.epsilon for r in regrets):
+            return None, game
+        return exact_value(game.plain, play, objective_tensor(game.plain, "leader")), game
+
+    def best(
+        self, value: Fraction, bound: float, rule: IntArray, strategies: tuple[IntArray, ...], method: str
+    ) -> BestRule:
+        """The answer, with the worst equilibrium of the same rule beside it."""
+        worst = pure_equilibria(self.game(rule), epsilon=str(self.epsilon)).worst
+        assert worst is not None
+        shaped = rule.reshape(self.actions)
+        return BestRule(value, worst, bound, shaped, strategies, self.n_rules, self.n_profiles, method)
+
+
+def _enumerated(rules: _Rules) -> BestRule | None:
+    """Every rule at every profile, many rules at once."""
+    if rules.work > MOST_WORK:
+        work = float(min(rules.work, 10**99))
         raise UsageError(
             f"expected rules times profiles times types and deviations of at most {MOST_WORK:.0e}, got {work:.0e}"
         )
-    # each with axes (joint type, leader's action, joint action); the leader's own is the last
-    tables = [
-        np.broadcast_to(np.asarray(u, dtype=float), prior.shape + full[n:]).reshape(prior.size, answers, width)
-        for u in (*payoffs, leader)
-    ]
-    frame = BayesianGame(prior, [np.zeros((1,) * (2 * n))] * n)
-    weights = [frame.conditional(i).ravel() for i in range(n)] + [frame.prior.ravel()]
-    each = [np.array(list(product(range(a), repeat=t)), dtype=np.int64) for a, t in zip(actions, types, strict=True)]
-    index = np.indices([len(rows) for rows in each]).reshape(n, -1)
-    strategies = [rows[k] for rows, k in zip(each, index, strict=True)]
-    grid = np.indices(types).reshape(n, -1)
-    chosen = [s[:, grid[j]] for j, s in enumerate(strategies)]  # (profiles, joint types)
-    place = np.ravel_multi_index(chosen, actions)
-    scale = max(float(np.ptp(table)) for table in tables[:n]) or 1.0
+    n, types, answers, width = rules.n, rules.types, rules.answers, rules.width
+    lists = [list(product(range(a), repeat=t)) for a, t in zip(rules.actions, types, strict=True)]
+    strategies, chosen = rules.profiles(lists)
+    place, at = rules.place(chosen), np.arange(rules.prior.size)
     found: list[tuple[Any, Any, Any]] = []
     count = 0
-    n_rules = answers**width
-    step = max(1, 4_000_000 // (place.size * max(actions)))
-    for first in range(0, n_rules, step):
-        rules = np.stack(np.unravel_index(np.arange(first, min(n_rules, first + step)), (answers,) * width), axis=1)
-        good = np.ones((len(rules), place.shape[0]), dtype=bool)
-        at = np.arange(prior.size)
+    step = max(1, 4_000_000 // (place.size * max(rules.actions)))
+    for first in range(0, rules.n_rules, step):
+        numbers = np.arange(first, min(rules.n_rules, first + step))
+        some = np.stack(np.unravel_index(numbers, (answers,) * width), axis=1)
+        good = np.ones((len(some), place.shape[0]), dtype=bool)
         for i in range(n):
-            stay = tables[i][at, rules[:, place], place]
-            for a in range(actions[i]):
-                other = np.ravel_multi_index(
-                    [np.full_like(c, a) if j == i else c for j, c in enumerate(chosen)], actions
-                )
-                gain = weights[i] * (tables[i][at, rules[:, other], other] - stay)
+            table = rules.tables[i]
+            stay = table[at, some[:, place], place]
+            for a in range(rules.actions[i]):
+                other = rules.place(chosen, i, a)
+                gain = rules.weights[i] * (table[at, some[:, other], other] - stay)
                 own = gain.reshape(*gain.shape[:2], *types).sum(axis=tuple(2 + j for j in range(n) if j != i))
-                good &= (own <= float(eps) + 1e-9 * scale).all(axis=2)
-        value = (weights[n] * tables[n][at, rules[:, place], place]).sum(axis=2)
+                good &= (own <= float(rules.epsilon) + 1e-9 * rules.scale).all(axis=2)
+        value = (rules.weights[n] * rules.tables[n][at, some[:, place], place]).sum(axis=2)
         rows, columns = np.nonzero(good)
         found.append((value[rows, columns], first + rows, columns))
         count += len(rows)
@@ -225,24 +303,145 @@ def best_deterministic_rule(
     values, numbers, columns = (np.concatenate(part) for part in zip(*found, strict=True))
     for at_ in np.argsort(-values, kind="stable").tolist():
         rule, k = np.array(np.unravel_index(numbers[at_], (answers,) * width)), columns[at_]
-        game = _under(prior, tables, rule, types, actions)
-        play = exact(PlanPlay([1], [s[k][None] for s in strategies]), game)
-        if any(r is not None and r > eps for table in exact_regrets(game.plain, play) for row in table for r in row):
-            continue  # an equilibrium in doubles only
-        attained = exact_value(game.plain, play, objective_tensor(game.plain, "leader"))
-        worst = pure_equilibria(game, epsilon=str(eps)).worst
-        assert worst is not None
         equilibrium = tuple(s[k] for s in strategies)
-        return BestRule(attained, worst, rule.reshape(actions), equilibrium, n_rules, place.shape[0])
+        worth, _ = rules.assess(rule, equilibrium)
+        if worth is not None:  # else an equilibrium in doubles only
+            return rules.best(worth, float(worth), rule, equilibrium, "enumeration")
     return None
 
 
-def _under(
-    prior: Any, tables: list[FloatArray], rule: IntArray, types: tuple[int, ...], actions: tuple[int, ...]
-) -> BayesianGame:
-    """The followers' game that a rule makes."""
-    made = [table[:, rule, np.arange(len(rule))].reshape(*types, *actions) for table in tables]
-    return BayesianGame(prior, made[:-1], leader=made[-1])
+def _programmed(rules: _Rules, deadline: float) -> BestRule | None:
+    """One integer program a profile, the most promising first."""
+    if rules.answers * rules.width > MOST_ANSWERS:
+        pairs = rules.answers * rules.width
+        raise UsageError(f"expected at most {MOST_ANSWERS:,} pairs of a joint action and an answer, got {pairs:,}")
+    most = max(a**t for a, t in zip(rules.actions, rules.types, strict=True))
+    lists = [_strategies(rules, i) for i in range(rules.n)] if most <= MOST_PROFILES else []
+    count = math.prod(map(len, lists)) if lists else rules.n_profiles
+    if count > MOST_PROGRAMS:
+        raise UsageError(f"expected at most {MOST_PROGRAMS:,} pure strategy profiles, got {count:,}")
+    strategies, chosen = rules.profiles(lists)
+    aims = np.zeros((count, rules.width, rules.answers))
+    place, size = rules.place(chosen), rules.prior.size
+    for theta in range(size):
+        here = place[:, theta]
+        aims[np.arange(count), here] += rules.weights[-1][theta] * rules.tables[-1][theta][:, here].T
+    promises = aims.max(axis=2).sum(axis=1)
+    unit = float(np.ptp(rules.tables[-1])) or 1.0
+    best: tuple[Fraction, IntArray, tuple[IntArray, ...]] | None = None
+    bound = -np.inf
+    for k in np.argsort(-promises, kind="stable").tolist():
+        floor = -np.inf if best is None else float(best[0])
+        if promises[k] <= floor + SAME * unit:
+            break
+        if monotonic() >= deadline:
+            bound = max(bound, float(promises[k]))
+            break
+        equilibrium = tuple(s[k] for s in strategies)
+        tried, reached = _one_program(rules, [c[k] for c in chosen], aims[k], equilibrium, floor, unit, deadline)
+        bound = max(bound, reached)
+        if tried is not None and (best is None or tried[0] > best[0]):
+            best = (*tried, equilibrium)
+    if best is None:
+        return None
+    return rules.best(best[0], max(bound, float(best[0])), best[1], best[2], "milp")
+
+
+def _strategies(rules: _Rules, i: int) -> list[tuple[int, ...]]:
+    """A follower's pure strategies; where its action changes no payoff but through the answer, up to renaming."""
+    everything = list(product(range(rules.actions[i]), repeat=rules.types[i]))
+    axes = (rules.prior.size, rules.answers, *rules.actions)
+    tables = [np.moveaxis(table.reshape(axes), 2 + i, 0) for table in rules.tables]
+    if any((table != table[:1]).any() for table in tables):
+        return everything
+    # each action is met for the first time after all smaller ones
+    return [s for s in everything if all(a <= max(s[:k], default=-1) + 1 for k, a in enumerate(s))]
+
+
+def _one_program(
+    rules: _Rules,
+    chosen: Sequence[IntArray],
+    aim: FloatArray,
+    equilibrium: tuple[IntArray, ...],
+    floor: float,
+    unit: float,
+    deadline: float,
+) -> tuple[tuple[Fraction, IntArray] | None, float]:
+    """The best rule that has a profile as its equilibrium, if it is worth more than ``floor``, and a bound on all."""
+    width, answers = rules.width, rules.answers
+    place = rules.place(chosen)
+    rows: list[FloatArray] = []
+    types = np.indices(rules.types).reshape(rules.n, -1)
+    for i in range(rules.n):
+        for a in range(rules.actions[i]):
+            other = rules.place(chosen, i, a)
+            gain = np.zeros((rules.types[i], width, answers))
+            for theta in np.flatnonzero(other != place).tolist():
+                t, weight, table = types[i][theta], rules.weights[i][theta] / rules.scale, rules.tables[i][theta]
+                gain[t, other[theta]] += weight * table[:, other[theta]]
+                gain[t, place[theta]] -= weight * table[:, place[theta]]
+            rows.extend(gain[gain.any(axis=(1, 2))].reshape(-1, width * answers))
+    gains = np.array(rows, dtype=np.float64).reshape(-1, width * answers)
+    once = np.repeat(np.eye(width), answers, axis=1)
+    program = _Integers(aim.ravel() / unit, (floor + SAME * unit) / unit)
+    program.add(once, 1.0, 1.0)
+    program.add(gains, -np.inf, float(rules.epsilon) / rules.scale + 1e-10)
+    best, most = None, floor
+    while True:
+        x, bound = program.solve(deadline - monotonic())
+        if x is None or monotonic() > deadline:
+            return best, max(most, min(float(aim.max(axis=1).sum()), unit * bound))
+        rule = x.reshape(width, answers).argmax(axis=1)
+        worth, _ = rules.assess(rule, equilibrium)
+        if worth is not None and float(worth) > most:
+            best, most = (worth, rule), float(worth)
+            program.aim_for((most + SAME * unit) / unit)
+        # not again this one, which may be an equilibrium in doubles only
+        taken = np.zeros((width, answers))
+        taken[np.arange(width), rule] = 1.0
+        program.add(taken.reshape(1, -1), -np.inf, width - 1.0)
+
+
+class _Integers:
+    """max aim x over x of zeros and ones with aim x >= floor and rows that are added; tolerances of 1e-9 (HiGHS)."""
+
+    def __init__(self, aim: FloatArray, floor: float) -> None:
+        self.highs, count = highspy.Highs(), len(aim)
+        for name, value in (
+            ("output_flag", False),
+            ("threads", 1),
+            ("mip_rel_gap", 0.0),
+            ("mip_abs_gap", 1e-10),
+            ("mip_feasibility_tolerance", 1e-9),
+            ("primal_feasibility_tolerance", 1e-9),
+        ):
+            self.highs.setOptionValue(name, value)
+        none = np.zeros(0, dtype=np.int32)
+        starts, zero, one = np.zeros(count, dtype=np.int32), np.zeros(count), np.ones(count)
+        self.highs.addCols(count, -aim, zero, one, 0, starts, none, np.zeros(0))
+        whole = np.full(count, highspy.HighsVarType.kInteger)
+        self.highs.changeColsIntegrality(count, np.arange(count, dtype=np.int32), whole)
+        self.add(aim.reshape(1, -1), floor, np.inf)
+
+    def add(self, matrix: FloatArray, lower: float, upper: float) -> None:
+        """Adds rows, all with the same bounds."""
+        for row in matrix:
+            at = np.flatnonzero(row).astype(np.int32)
+            self.highs.addRow(lower, upper, len(at), at, row[at])
+
+    def aim_for(self, floor: float) -> None:
+        """Asks for more than before."""
+        self.highs.changeRowBounds(0, floor, np.inf)
+
+    def solve(self, seconds: float) -> tuple[FloatArray | None, float]:
+        """x, None if there is none or time is spent; and how much no x exceeds, as the solver tells."""
+        self.highs.setOptionValue("time_limit", self.highs.getRunTime() + max(seconds, 0.05))
+        self.highs.run()
+        status = self.highs.getModelStatus()
+        if status == highspy.HighsModelStatus.kOptimal:
+            return np.array(self.highs.getSolution().col_value), -self.highs.getInfo().mip_dual_bound
+        none = status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible)
+        return None, -np.inf if none else -self.highs.getInfo().mip_dual_bound
 
 
 # ------------------------------------------------------------------------------- what no commitment can beat

@@ -186,8 +186,9 @@ def best_rule_by_loops(prior: np.ndarray, payoffs: list[np.ndarray], leader: np.
     return max(out) if out else None
 
 
+@pytest.mark.parametrize("method", ["enumeration", "milp"])
 @pytest.mark.parametrize("seed", range(6))
-def test_best_rule_against_loops(seed: int) -> None:
+def test_best_rule_against_loops(seed: int, method: str) -> None:
     rng = np.random.default_rng(seed)
     types, actions, answers = [((2, 2), (2, 2), 2), ((3,), (3,), 3), ((2, 1), (2, 3), 2)][seed % 3]
     prior = rng.random(types)
@@ -195,11 +196,12 @@ def test_best_rule_against_loops(seed: int) -> None:
     shape = (*types, answers, *actions)
     payoffs, leader = [rng.integers(-3, 4, shape).astype(float) for _ in types], rng.random(shape)
     wanted = best_rule_by_loops(prior, payoffs, leader)
-    found = best_deterministic_rule(prior, payoffs, leader)
+    found = best_deterministic_rule(prior, payoffs, leader, method=method)
     if wanted is None:
         assert found is None
         return
-    assert found is not None
+    assert found is not None and found.method == method
+    assert found.bound == pytest.approx(wanted[0], abs=1e-7)
     assert float(found.value) == pytest.approx(wanted[0], abs=1e-9)
     assert found.worst <= found.value and found.rules == answers ** int(np.prod(actions))
     # the rule and the equilibrium are what they are said to be
@@ -213,9 +215,52 @@ def test_best_rule_against_loops(seed: int) -> None:
 
 def test_best_rule_refuses_what_is_too_much_or_does_not_fit() -> None:
     with pytest.raises(UsageError, match="rules times profiles"):
-        best_deterministic_rule(np.ones((2, 2)) / 4, [np.zeros((2, 2, 5, 5, 5))] * 2, np.zeros((2, 2, 5, 5, 5)))
-    with pytest.raises(UsageError, match="axes"):
-        best_deterministic_rule(np.ones(2) / 2, [np.zeros((3, 2, 2))], np.zeros((3, 2, 2)))
+        best_deterministic_rule(
+            np.ones((2, 2)) / 4, [np.zeros((2, 2, 5, 5, 5))] * 2, np.zeros((2, 2, 5, 5, 5)), method="enumeration"
+        )
+    with pytest.raises(UsageError, match="pure strategy profiles, got"):
+        best_deterministic_rule(np.ones(10) / 10, [np.arange(90.0).reshape(10, 3, 3)], np.zeros((10, 3, 3)))
+    with pytest.raises(UsageError, match="pure strategy profiles, got"):
+        best_deterministic_rule(np.ones(40) / 40, [np.arange(360.0).reshape(40, 3, 3)], np.zeros((40, 3, 3)))
+    with pytest.raises(UsageError, match="pairs of a joint action and an answer"):
+        best_deterministic_rule([1.0], [np.zeros((1, 200, 200))], np.zeros((1, 200, 200)), method="milp")
+    with pytest.raises(UsageError, match="auto, enumeration or milp"):
+        best_deterministic_rule(np.ones(2) / 2, [np.zeros((2, 2, 2))], np.zeros((2, 2, 2)), method="simplex")
+    for shapes in [((3, 2, 2), (3, 2, 2)), ((2, 2, 3), (2, 2, 2)), ((2, 2), (2, 2))]:
+        with pytest.raises(UsageError, match="axes"):
+            best_deterministic_rule(np.ones(2) / 2, [np.zeros(shapes[0])], np.zeros(shapes[1]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_integer_programs_find_what_enumeration_finds(seed: int) -> None:
+    """Also where actions are mere messages, where ties abound, and with an epsilon; exact numbers come out exact."""
+    rng = np.random.default_rng(seed)
+    n = 1 + seed % 3
+    types, answers, actions = (2,) * n, 2 + seed % 2, (2,) * n
+    prior = rng.integers(0, 4, types)
+    prior.ravel()[0] += 1
+    shape, full = (*types, answers, *((1,) * n if seed % 2 else actions)), (*types, answers, *actions)
+    tables = [np.broadcast_to(rng.integers(-2, 3, shape), full) for _ in range(n + 1)]
+    exact_tables = [np.vectorize(lambda k: Fraction(int(k), 3), otypes=[object])(table) for table in tables]
+    epsilon = "1/7" if seed % 4 == 0 else "0"
+    one, two = (
+        best_deterministic_rule(prior, exact_tables[:n], exact_tables[n], epsilon=epsilon, method=method)
+        for method in ("enumeration", "milp")
+    )
+    assert (one is None) == (two is None)
+    if one is not None and two is not None:
+        assert one.value == two.value == Fraction(two.value).limit_denominator(10**6)
+        assert (one.rules, one.profiles) == (two.rules, two.profiles)
+
+
+def test_integer_programs_that_run_out_of_time() -> None:
+    """What was not looked at stays within the bound."""
+    rng = np.random.default_rng(0)
+    shape = (3, 3, 30, 2, 2)
+    found = best_deterministic_rule(
+        np.ones((3, 3)) / 9, [rng.random(shape) for _ in range(2)], rng.random(shape), method="milp", seconds=0.2
+    )
+    assert found is None or found.bound >= float(found.value)
 
 
 def test_pure_equilibria_that_doubles_would_miss() -> None:
