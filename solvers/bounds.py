@@ -1,7 +1,7 @@
 """Smallest and largest value of an objective over the epsilon-BCCE of a game, each side ending in certificates.
 
 Theory T4 (the three sets) and T5 (what proves what). Solvers search; the kernel decides: every number returned here
-is one that `Certificate.recheck` accepted, so a solver's error can widen a range but never make it false.
+is the kernel's own or one that it accepted, so a solver's error can widen a range but never make it false.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from spverify.solvers.bounds import equilibrium_range
 from spverify.verify.certificate import (
+    assessed,
     attained_certificate,
     gap_certificate,
     mixture_certificates,
@@ -490,3 +491,15 @@ def test_a_search_deeper_than_python_goes_is_refused():
     finally:
         sys.setrecursionlimit(limit)
     assert not holds and nodes == 501
+
+
+@given(data=st.data())
+@settings(max_examples=60)
+def test_what_is_assessed_as_a_member_is_what_a_recheck_accepts(data):
+    game = data.draw(games(max_cells=80))
+    play = data.draw(plays(game))
+    which = data.draw(st.sampled_from(["sf", "ns", "tc", None]))
+    epsilon = data.draw(st.sampled_from([Fraction(0), Fraction(2)]))
+    certificate, gap, member = assessed(game, play, objective="leader", epsilon=epsilon, equilibrium_set=which)
+    assert certificate.recheck().accepted == member
+    assert gap == assess(game, play).gap_exact and certificate.epsilon == max(gap, epsilon)
