@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ..verify.errors import printable
 from ..verify.game import BayesianGame
 from ..verify.kernel import parse_multipliers
 from .bounds import Side
@@ -60,7 +61,7 @@ def _sentence(game: BayesianGame, row: tuple[int, int, int, Fraction], upper: bo
     player = game.players[i]
     who = player.name if game.type_shape[i] == 1 else f"type {player.types[t]} of {player.name}"
     end, way = ("largest", "rises") if upper else ("smallest", "falls")
-    return (
+    return printable(
         f"the {end} value {way} by {float(price):.4g} for each payoff unit by which {who} gains less "
         f"from playing {player.actions[a]} always"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...verify.errors import printable
 from ...verify.numerals import show
 from .text import colour, facts, paragraph, table
 
@@ -12,7 +13,7 @@ from .text import colour, facts, paragraph, table
 def replay_text(document: Mapping[str, Any]) -> str:
     """What the learners did, in a screenful."""
     learner, goes_on = document["learner"], document.get("dynamic", False)
-    lines = [f"{learner['title']} on {document['game']}", ""]
+    lines = [f"{learner['title']} on {printable(document['game'])}", ""]
     if document["verdict"] is not None:
         claim = document["statements"][-1]
         word = claim["verdict"].upper()

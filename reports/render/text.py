@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from ...verify.errors import printable
 from ...verify.numerals import show, show_exact
 
 WIDTH = 80
@@ -95,7 +96,7 @@ def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
     epsilon = show_exact(Fraction(document["epsilon_exact"]))
     gap = show_exact(Fraction(document["gap_exact"]))
     log, verdict = document["play"] == "log", document["verdict"]
-    lines = [f"{colour(verdict.upper(), verdict)}: {document['game']}", ""]
+    lines = [f"{colour(verdict.upper(), verdict)}: {printable(document['game'])}", ""]
     if log:
         lines += paragraph(_log_sentence(document, epsilon))
     elif verdict == "holds":
@@ -109,7 +110,7 @@ def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
         at = document["witness"]
         player = names[at["player"]]
         who = f'{player.name} of type "{player.types[at["type"]]}"'
-        rows.append(("who gains", f'{who}, by always playing "{player.actions[at["deviation"]]}"'))
+        rows.append(("who gains", printable(f'{who}, by always playing "{player.actions[at["deviation"]]}"')))
     if document["confidence"]:
         c = document["confidence"]
         text = f"{show(c['gap_lower'], direction='down')} to {show(c['gap_upper'], direction='up')}"
@@ -123,7 +124,7 @@ def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
         ("per-type sum", "per_type_sum", "each type deviates or not"),
         ("ex-ante gain", "ex_ante", "all types deviate together"),
     ):
-        values = [f"{p.name} {show(v)}" for p, v in zip(names, document[key], strict=True)]
+        values = [f"{printable(p.name)} {show(v)}" for p, v in zip(names, document[key], strict=True)]
         rows.append((label, f"{', '.join(values)}  ({meaning})"))
     if document["nashconv"] is not None:
         rows.append(("NashConv", f"{show(document['nashconv'])}  (their sum over players, of independent play)"))
@@ -153,7 +154,7 @@ def _drift_sentence(found: Mapping[str, Any], names: list[Any]) -> str:
         return f"none shown at confidence {show(found['level'])} (a log never proves steady play)"
     at = found["change"]
     player = names[at["player"]]
-    return (
+    return printable(
         f'play changed, at confidence {show(found["level"])}: {player.name} of type "{player.types[at["type"]]}" '
         f'played "{player.actions[at["action"]]}" in {at["frequency_before"]:.1%} of its visits in rounds 1 to '
         f"{at['before'][1]}, in {at['frequency_after']:.1%} in rounds {at['after'][0] + 1} to {at['after'][1]}; the "
@@ -179,7 +180,7 @@ def bounds_text(document: Mapping[str, Any]) -> str:
     epsilon = show_exact(Fraction(document["epsilon_exact"]))
     word = "PROVED" if document["proved"] else "BOUNDS ONLY"
     low, high = Fraction(document["min"]["outer_exact"]), Fraction(document["max"]["outer_exact"])
-    lines = [f"{colour(word, 'holds' if document['proved'] else 'inconclusive')}: {document['game']}", ""]
+    lines = [f"{colour(word, 'holds' if document['proved'] else 'inconclusive')}: {printable(document['game'])}", ""]
     span = f"[{show(low, 9, 'down')}, {show(high, 9, 'up')}]"
     lines += paragraph(
         f"Over all {SET_NAMES[which]} BCCE ({which}) with epsilon = {epsilon}, {subject} lies in {span}."

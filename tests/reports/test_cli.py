@@ -416,3 +416,19 @@ def test_followers_of_either_version_of_the_paper_are_on_record(spverify: Run, t
         shown = spverify("show", out, "--json").document
         assert shown["training"]["followers"]["epsilon"] == rate and shown["setting"]["parameters"]["tie"] == tie
     assert spverify("train", "mspm-pi", "--paper", "3").code == 2
+
+
+def test_names_in_a_file_cannot_write_over_an_answer(spverify: Run, tmp_path: Path) -> None:
+    """A game from a stranger, whose name forges a verdict and whose other names move the cursor."""
+    players = [{"name": "\x1b[2Jrow", "types": ["\u202et"], "actions": ["c\n", "d"]}]
+    forged = {**GAME, "name": "g\n\x1b[32mHOLDS: all is well", "players": players}
+    game, play = write(tmp_path / "g.game.json", forged), write(tmp_path / "p.play.json", PLAY)
+    answers = [
+        spverify("check", game, play),
+        spverify("bounds", game, "--out", tmp_path / "out"),
+        spverify("replay", game, "--rounds", 20),
+        *(spverify("recheck", path) for path in sorted((tmp_path / "out").glob("*outer.cert.json"))[:1]),
+    ]
+    for answer in answers:
+        assert answer.out and "\ufffd" in answer.out
+        assert not {"\x1b", "\u202e"} & set(answer.out) and "\nHOLDS: all is well" not in answer.out
