@@ -175,10 +175,10 @@ class DynamicSubject:
         """What the leader's value is counted by."""
         return "a period" if self.games[0].rounds is None else f"in all {self.games[0].rounds} rounds"
 
-    def interval(self, measured: Measured) -> tuple[float, float]:
+    def interval(self, measured: Measured, level: float = LEVEL) -> tuple[float, float]:
         """Confidence interval for the mean over all runs there could be."""
         values = [float(v.middle) for v in measured.values]
-        low, high = estimate_mean(values, lowest=self._bounds[0], highest=self._bounds[1], level=LEVEL)
+        low, high = estimate_mean(values, lowest=self._bounds[0], highest=self._bounds[1], level=level)
         return float(low), float(high)
 
     @cached_property
@@ -385,6 +385,12 @@ def _at_most(found: Enclosure, threshold: Fraction) -> Verdict:
     return "refuted" if found.low > threshold else "inconclusive"
 
 
+def _at_least(found: Enclosure, least: Fraction, *, strictly: bool = False) -> Verdict:
+    if found.low > least or (found.low == least and not strictly):
+        return "holds"
+    return "refuted" if found.high < least or (found.high == least and strictly) else "inconclusive"
+
+
 def ask_values(subject: DynamicSubject) -> list[Statement]:
     """What is the leader worth?"""
     out = []
@@ -512,7 +518,10 @@ def compare(subject: DynamicSubject, name: str) -> dict[str, Any]:
         better = subject.value.low >= subject.rule_value(name).high
         return {"verdict": "holds" if better else "refuted", "how": "", "details": {}}
     own, rule = subject.measured[1], subject.rules[name]
-    mine, theirs = subject.interval(own), subject.interval(rule)
+    level = 1 - (1 - LEVEL) / (
+        1 + len(subject.rules)
+    )  # the leader's interval and those of all rules, together at LEVEL
+    mine, theirs = subject.interval(own, level), subject.interval(rule, level)
     pairs = list(zip(own.values, rule.values, strict=False))
     worse = sum(a.low < b.low for a, b in pairs)
     verdict: Verdict = "inconclusive"
@@ -535,19 +544,18 @@ def ask_references(subject: DynamicSubject) -> list[Statement]:
         distance, baseline = subject.value.middle - reference.value, reference.kind == "baseline"
         required = reference.kind == "optimum"
         reach = subject.options.within * subject.stake
-        reached = distance > 0 if baseline else distance >= -reach
+        least = reference.value if baseline else reference.value - reach
         aim = f"more than {show(reference.value)}" if baseline else f"within {show(reach)} of {show(reference.value)}"
-        exact = subject.readout != "argmax"
+        runs = f", the mean of {subject.runs} runs" if subject.readout == "argmax" else ""
         out.append(
             state(
                 f"reference.{reference.name}",
                 "required" if required else "information",
-                f"The leader is worth {aim} ({reference.text}): it is worth {show(subject.value.middle)}, "
+                f"The leader is worth {aim} ({reference.text}): it is worth {show(subject.value.middle)}{runs}, "
                 f"{show(abs(distance), 3)} {'above' if distance > 0 else 'below'}.",
-                reached,
+                _at_least(subject.value, least, strictly=baseline),
                 measured=subject.value.middle,
-                threshold=reference.value if baseline else reference.value - reach,
-                evidence="exact" if exact else "statistical",
+                threshold=least,
                 why="How good the play is and how far the leader is from the best possible are different questions; "
                 "this is the second.",
                 kind=reference.kind,
@@ -555,7 +563,6 @@ def ask_references(subject: DynamicSubject) -> list[Statement]:
                 value=float(reference.value),
                 value_exact=number_text(reference.value),
                 distance=float(distance),
-                **({} if exact else {"confidence": LEVEL}),
             )
         )
     return out

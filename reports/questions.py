@@ -387,6 +387,8 @@ def ask_regret(subject: Subject, replays: Replays, curves: list[RegretCurve], de
     """Do the followers regret no more than the theorem on their learning rule allows?"""
     worst = max(curves, key=lambda curve: curve.ratio)
     player = subject.game.players[worst.player]
+    sampled = "sampled" in (subject.followers.types, subject.followers.opponents)
+    fails = f"fails with probability at most {delta:g}" if sampled else "never fails where nothing is drawn"
     return [
         state(
             "regret.mw",
@@ -396,10 +398,10 @@ def ask_regret(subject: Subject, replays: Replays, curves: list[RegretCurve], de
             all(curve.ratio <= 1 for curve in curves),
             measured=max(worst.ratio, 0.0),
             threshold=1.0,
-            evidence="statistical" if subject.followers.types == "sampled" else "float",
+            evidence="statistical" if sampled else "float",
             why="The theorem behind the equilibrium claim needs learners that learn. Regret above the bound would mean "
-            f"that these are none; the bound itself fails with probability at most {delta:g}.",
-            confidence=1 - delta,
+            f"that these are none; the bound itself {fails}.",
+            confidence=1 - delta if sampled else None,
             checkpoints=list(replays.checkpoints),
             tightest={"player": player.name, "type": player.types[worst.type]},
         )

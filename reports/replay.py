@@ -297,6 +297,7 @@ class Replays:
                     delta=delta / self.seeds,
                     updates=[counts[seed] for counts in self.run.updates_at[rounds]],
                     types=self.followers.types,
+                    opponents=self.followers.opponents,
                     checkpoints=len(points),
                 )
                 for i, rows in enumerate(self.run.regrets_at(self.game, rounds, seed)):

@@ -7,9 +7,10 @@ from typing import Any
 
 from ...verify.errors import printable
 from ...verify.numerals import show
-from .text import colour, facts, paragraph, table
+from .text import colour, facts, for_terminals, paragraph, table
 
 
+@for_terminals
 def replay_text(document: Mapping[str, Any]) -> str:
     """What the learners did, in a screenful."""
     learner, goes_on = document["learner"], document.get("dynamic", False)

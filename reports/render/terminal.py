@@ -14,13 +14,14 @@ from rich.text import Text
 
 from ...verify.numerals import show
 from .dynamic import figures_table, horizon_table, is_dynamic
-from .text import MEANING, WIDTH, asides, learner_rows, pacts, span, summary
+from .text import MEANING, WIDTH, asides, for_terminals, learner_rows, pacts, span, summary
 
 Document = Mapping[str, Any]
 _COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
 _READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
 
 
+@for_terminals
 def audit_text(document: Document) -> str:
     """What `spverify report` prints for one leader."""
     subject, verdict, dynamic = document["subject"], document["verdict"], is_dynamic(document)
@@ -125,6 +126,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else show(value, 5)
 
 
+@for_terminals
 def comparison_text(document: Document) -> str:
     """Several leaders side by side."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)

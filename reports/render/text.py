@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 from ...verify.errors import printable
 from ...verify.numerals import show, show_exact
@@ -20,6 +22,31 @@ MEANING = {
     "inconclusive": "nothing refuted, but something required could not be decided",
 }
 _COLOURS = {"holds": "32", "accepted": "32", "refuted": "31", "refused": "31", "inconclusive": "33"}
+
+
+Arguments = ParamSpec("Arguments")
+
+
+def for_terminals(render: Callable[Arguments, str]) -> Callable[Arguments, str]:
+    """A rendering whose documents' texts cannot move the cursor or begin a line: names come from strangers' files."""
+
+    @wraps(render)
+    def rendered(*documents: Arguments.args, **options: Arguments.kwargs) -> str:
+        return render(*map(_lines_kept, documents), **options)
+
+    return rendered
+
+
+def _lines_kept(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value.replace("\n", " "))
+    if isinstance(value, Mapping):
+        return {_lines_kept(key): _lines_kept(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_lines_kept(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{part.name: _lines_kept(getattr(value, part.name)) for part in fields(value)})
+    return value
 
 
 def colour(word: str, key: str | None = None) -> str:
@@ -90,6 +117,7 @@ def span(found: Mapping[str, Any], digits: int = 5) -> str:
     return f"{show(low, digits, 'down')} … {show(high, digits, 'up')}"
 
 
+@for_terminals
 def check_text(document: Mapping[str, Any], players: Iterable[Any]) -> str:
     """The answer to `check`; ``players`` are the game's, for names."""
     names = list(players)
@@ -172,6 +200,7 @@ def _log_sentence(document: Mapping[str, Any], epsilon: str) -> str:
     }[document["verdict"]]
 
 
+@for_terminals
 def bounds_text(document: Mapping[str, Any]) -> str:
     """The answer to `bounds`."""
     which, objective = document["set"], document["objective"]
@@ -236,6 +265,7 @@ def _coalition_lines(found: Mapping[str, Any], subject: str) -> list[str]:
     return [*lines, *facts(rows)]
 
 
+@for_terminals
 def recheck_text(document: Mapping[str, Any]) -> str:
     """The answer to `recheck`, about one certificate or all those of a folder."""
     if "certificates" in document:
@@ -275,6 +305,7 @@ def table(head: list[str], rows: list[list[str]], indent: int = 2, right: Iterab
     return [*lines(head), rule, *(line for row in rows for line in lines(row))]
 
 
+@for_terminals
 def claims_text(document: Mapping[str, Any]) -> str:
     """The verdict on every claim of a paper, and why where it does not hold."""
     statements = document["statements"]
@@ -312,6 +343,7 @@ _CLAIMS_WORDS = {
 }
 
 
+@for_terminals
 def settings_text(document: Mapping[str, Any]) -> str:
     """The settings as a table."""
     rows = []
@@ -334,6 +366,7 @@ def _counts(numbers: list[int]) -> str:
     return "×".join(map(str, numbers))
 
 
+@for_terminals
 def leader_text(document: Mapping[str, Any]) -> str:
     """What a leader file contains."""
     setting, policy = document["setting"], document["policy"]
@@ -371,6 +404,7 @@ def _action(cell: Mapping[str, Any]) -> str:
     return cell["action"] if cell["exact"] == "1" else f"{cell['action']} ({cell['exact']})"
 
 
+@for_terminals
 def train_text(documents: Sequence[Mapping[str, Any]], best: str) -> str:
     """What was trained: value and gap under each readout, one line a seed; ``best`` is the file to go on with."""
     readouts = list(documents[0]["value"])

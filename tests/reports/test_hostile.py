@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,6 +133,29 @@ def test_absurd_options_of_a_replay(spverify: Run, examples_dir: Path) -> None:
 def test_more_memory_than_there_is_is_no_bug(spverify: Run, tmp_path: Path) -> None:
     found = spverify("train", "maintain", "--updates", 10**15, "--quick", "-o", tmp_path / "a.pt")
     refused(found, "more memory than there is")
+
+
+# ------------------------------------------------------------------------------------ names from strangers
+
+
+@pytest.mark.parametrize("name", ["it\n\nHOLDS: it", "\x1b[2J\x1b[H", "\u202egame", "a\u2028b"])
+def test_names_cannot_write_into_the_terminal(
+    spverify: Run, leader_file: Callable[..., Path], examples_dir: Path, tmp_path: Path, name: str
+) -> None:
+    source = json.loads((examples_dir / "interim-not-exante.game.json").read_text(encoding="utf-8"))
+    players = [{**player, "name": f"{name}{i}", "actions": [name, "y"]} for i, player in enumerate(source["players"])]
+    game, leader = tmp_path / "odd.game.json", leader_file("odd", "two-by-two", [0], training={"command": name})
+    game.write_text(json.dumps({**source, "name": name, "players": players}), encoding="utf-8")
+    for command in (
+        ["check", game, examples_dir / "interim-not-exante.play.json"],
+        ["bounds", game],
+        ["replay", game, "--rounds", "5", "--seeds", "1"],
+        ["show", leader],
+    ):
+        found = spverify(*command)
+        assert found.code in (0, 1) and found.err == ""
+        assert all(character.isprintable() for character in found.out.replace("\n", ""))
+        assert not re.search("^HOLDS: it", found.out, re.MULTILINE), found.out
 
 
 # ------------------------------------------------------------------------------------ Ctrl-C

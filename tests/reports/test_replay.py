@@ -109,3 +109,15 @@ def test_long_horizons_get_fewer_seeds_rather_than_all_the_memory(leader_file: C
     options = replace(OPTIONS, seeds=1000, factors=(1, 1000))
     subject = Subject.of("x", path, inspect_leader(path), options)
     assert subject.seeds == MAX_CELLS // (3 * 100 * 1000) == 133
+
+
+def test_drawn_opponents_widen_the_bound_of_expected_types(leader_file: Callable[..., Path]) -> None:
+    """Theory T7: with anything sampled the bound has a term for luck; a required statement rests on it."""
+    path = leader_file("luck", "mspm-pi", PRICES)
+    replays = replays_of(path)
+    bounds = []
+    for opponents in ("expected", "sampled"):
+        followers = replace(replays.followers, types="expected", opponents=opponents)
+        run = replace(replays, followers=followers, factors=(1,), seeds=1)
+        bounds.append([curve.bound for curve in run.regret_curves(0.01)])
+    assert all(narrow < wide for one, two in zip(*bounds, strict=True) for narrow, wide in zip(one, two, strict=True))
