@@ -546,7 +546,11 @@ def _range(claim: Mapping[str, Any], folder: Path) -> Found:
     side = found.min if claim["side"] == "min" else found.max
     reached = None if side.inner is None else number_text(side.inner)
     how = f"proved for every {which} equilibrium at epsilon {show(epsilon)}"
-    return Found(side.outer, "exact", how, found.proved, {"reached": reached, "game_sha256": game.sha256})
+    # An end that no play reaches may lie further in than its bound, on the other side of what is claimed.
+    decided = found.proved and side.closed
+    if not decided:
+        how += f", and reached up to {'no play' if side.inner is None else show(side.inner)}"
+    return Found(side.outer, "exact", how, decided, {"reached": reached, "game_sha256": game.sha256})
 
 
 def _gap(claim: Mapping[str, Any], folder: Path) -> Found:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
-from ..solvers.coalition import CoalitionEnd, CoalitionRange, coalition_range
+from ..solvers.coalition import CoalitionRange, coalition_range
 from ..verify.certificate import Certificate
 from ..verify.numerals import outward, show
 from ..verify.plain import number_text
 from ..verify.verdict import Statement, Verdict
 from .audit import Progress
+from .command_bounds import end_document
 from .questions import READOUT_WORDS, Readings, own_epsilons, proved, slack
 from .statements import state
 from .subject import Subject
@@ -85,8 +86,8 @@ def ask_pacts(subject: Subject, pacts: list[Pact], readings: Readings) -> list[S
                     "inner_exact": None if found.joint.inner is None else number_text(found.joint.inner),
                 },
                 threshold_exact=number_text(found.threshold),
-                min=_end_document(found.min, "down"),
-                max=_end_document(found.max, "up"),
+                min=end_document(found.min, "down"),
+                max=end_document(found.max, "up"),
                 proved=found.proved,
                 certificates=[name for name, _ in _certificates(pact)],
             )
@@ -104,16 +105,6 @@ def _verdict(found: CoalitionRange, least: Fraction) -> Verdict:
     assert joint.inner is not None and inner is not None  # proved ranges have plays at their ends
     at_optimum = joint.outer - joint.inner <= Fraction(1, 10**9) * max(Fraction(1), abs(joint.outer))
     return "refuted" if at_optimum and inner < least else "inconclusive"
-
-
-def _end_document(end: CoalitionEnd, direction: str) -> dict[str, object]:
-    return {
-        "outer": outward(end.outer, direction),
-        "outer_exact": number_text(end.outer),
-        "inner_exact": None if end.inner is None else number_text(end.inner),
-        "inner_gap_exact": None if end.inner_gap is None else number_text(end.inner_gap),
-        "price_exact": number_text(end.price),
-    }
 
 
 def _certificates(pact: Pact) -> list[tuple[str, Certificate]]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..solvers.bounds import EquilibriumRange, Side, equilibrium_range, range_curve
-from ..solvers.coalition import coalition_range
+from ..solvers.coalition import CoalitionEnd, coalition_range
 from ..solvers.explain import dual_prices
 from ..verify.errors import FormatError, UnreadableError
 from ..verify.formats import read_json
@@ -139,15 +139,8 @@ def _coalition(
     }
     proofs = {"joint": (joint.certificate, joint.inner_certificate)}
     for name, end in (("min", found.min), ("max", found.max)):
-        document[name] = {
-            "outer": outward(end.outer, "down" if name == "min" else "up"),
-            "outer_exact": number_text(end.outer),
-            "inner_exact": None if end.inner is None else number_text(end.inner),
-            "inner_gap_exact": None if end.inner_gap is None else number_text(end.inner_gap),
-            "price_exact": number_text(end.price),
-            "certificate": None,
-            "inner_certificate": None,
-        }
+        shown = end_document(end, "down" if name == "min" else "up")
+        document[name] = {**shown, "certificate": None, "inner_certificate": None}
         proofs[name] = (end.certificate, end.inner_certificate)
     if out is not None:
         for name, pair in proofs.items():
@@ -160,6 +153,17 @@ def _coalition(
                     files.append(path)
                     document[name][key] = str(path)
     return document
+
+
+def end_document(end: CoalitionEnd, direction: str) -> dict[str, Any]:
+    """One end of a coalition's range, rounded outwards and exact."""
+    return {
+        "outer": outward(end.outer, direction),
+        "outer_exact": number_text(end.outer),
+        "inner_exact": None if end.inner is None else number_text(end.inner),
+        "inner_gap_exact": None if end.inner_gap is None else number_text(end.inner_gap),
+        "price_exact": number_text(end.price),
+    }
 
 
 def read_objective(path: str, game: BayesianGame) -> Tensor:

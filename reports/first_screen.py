@@ -13,9 +13,7 @@ from typing import Any
 
 from ..verify.numerals import show
 from ..verify.verdict import Statement
-from .render.text import span
-
-_READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
+from .render.text import READOUTS, span
 
 
 def four_answers(
@@ -103,7 +101,7 @@ def _best(statements: Sequence[Statement], headline: Mapping[str, Any], updates:
     value, aim, readout = Fraction(headline["value_exact"]), headline["reference"], headline["readout"]
     low, high = headline["values"]
     spread = f", {show(low, 4)} to {show(high, 4)} over {replays} replays" if low != high else ""
-    text = f"under {_READOUTS[readout]} after {updates} updates{spread}"
+    text = f"under {READOUTS[readout]} after {updates} updates{spread}"
     rests, figure = [f"value.{readout}"], ("Value reached", show(value, 5))
     if aim is None:
         answer, text = "unknown", f"{text}; no best is known"

@@ -25,6 +25,7 @@ from ..verify.regret import assess
 from ..verify.verdict import Statement, Verdict
 from .audit import Progress
 from .dynamic import DynamicSubject
+from .render.text import SET_NAMES
 from .replay import READOUTS, Reading, RegretCurve, Replays
 from .statements import state
 from .subject import MAX_CELLS, MAX_ROUNDS, Subject
@@ -42,7 +43,6 @@ AGREEMENT = Fraction(1, 10)
 SETTLED = 100
 """From this multiple of the training horizon on, followers who have not decided are taken to stay so."""
 
-SET_WORDS = {"sf": "strategic-form", "ns": "non-signalling", "tc": "type-conditional"}
 READOUT_WORDS = {
     "empirical": "average play over all rounds",
     "last": "final mixed strategies",
@@ -73,11 +73,11 @@ def ask_file(subject: Subject | DynamicSubject) -> list[Statement]:
 def ask_commitment(subject: Subject | DynamicSubject) -> list[Statement]:
     """Is the leader a commitment: a function of what it observes, and nothing else?
 
-    A table or a network on the one-hot observation cannot be anything else. Of a policy trained elsewhere, whose file
+    A table or a network on the one-hot observation cannot be anything else, and the reader of leader files takes no
+    others: what is left to check is that table and network agree. Of a policy trained elsewhere, whose file
     holds no weights, it is known only by perturbation, from the record made when it was saved.
     """
     leader, facts = subject.leader, subject.leader.commitment
-    blind = not facts["sees_phase"] and facts["n_inputs"] == facts["n_observations"] == len(leader.observations)
     network, origin = leader.policy_kind == "network", facts["origin"]
     probes = _probes_document(origin)
     if origin is not None and not network:
@@ -89,7 +89,7 @@ def ask_commitment(subject: Subject | DynamicSubject) -> list[Statement]:
             "required",
             f"What the leader does depends only on which of its {len(leader.observations)} observations it sees"
             f"{', ' + agreed if agreed else ''}.",
-            blind and leader.network_agrees,
+            leader.network_agrees,
             measured=leader.network_difference,
             threshold=0.0,
             evidence="float" if network else "exact",
@@ -448,7 +448,7 @@ def prove_ranges(subject: Subject, readings: Readings, say: Progress) -> list[Ra
         questions += [(which, epsilon) for which in ("ns", "tc") for epsilon in asked]
     out = []
     for which, epsilon in questions:
-        say(f"proving the {SET_WORDS[which]} range at epsilon {show(epsilon)}")
+        say(f"proving the {SET_NAMES[which]} range at epsilon {show(epsilon)}")
         seconds = subject.options.seconds / len(questions)
         found = equilibrium_range(
             subject.game, objective="leader", equilibrium_set=which, epsilon=epsilon, seconds=seconds
@@ -474,7 +474,7 @@ def ask_ranges(subject: Subject, ranges: list[RangePoint], readings: Readings) -
             state(
                 f"range.{which}@{point.name}",
                 "information",
-                f"Over every {SET_WORDS[which]} equilibrium with ε = {point.name}{note} the leader is worth between "
+                f"Over every {SET_NAMES[which]} equilibrium with ε = {point.name}{note} the leader is worth between "
                 f"{show(low, direction='down')} and {show(high, direction='up')}.",
                 "holds" if found.proved else "inconclusive",
                 measured=high - low,

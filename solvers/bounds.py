@@ -79,6 +79,11 @@ class Side:
         """How far apart ``outer`` and ``inner`` are; None without an inner play."""
         return None if self.inner is None else abs(self.outer - self.inner)
 
+    @property
+    def closed(self) -> bool:
+        """Whether ``outer`` and ``inner`` are equal to within 1e-9 of the value's size."""
+        return self.width is not None and self.width <= Fraction(1, 10**9) * max(abs(self.outer), Fraction(1, 10**9))
+
 
 @dataclass(frozen=True)
 class EquilibriumRange:
@@ -106,10 +111,7 @@ class EquilibriumRange:
     @property
     def closed(self) -> bool:
         """Whether both ends are proved and known: ``outer`` and ``inner`` equal to within 1e-9 of the values' size."""
-        return self.proved and all(
-            side.width is not None and side.width <= Fraction(1, 10**9) * max(abs(side.outer), Fraction(1, 10**9))
-            for side in (self.min, self.max)
-        )
+        return self.proved and self.min.closed and self.max.closed
 
     @property
     def interrupted(self) -> bool:

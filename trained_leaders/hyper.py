@@ -123,7 +123,7 @@ class Hyper:
         for field in ("updates", "iterations", "batch", "restarts", "epochs", "minibatch", "grid", "evaluation_runs"):
             if getattr(self, field) < 1:
                 raise UsageError(f"{field} must be at least 1, got {getattr(self, field)}")
-        for field in ("epsilon", "lr", "clip", "grid", "floor"):
+        for field in ("epsilon", "lr", "clip", "floor"):
             if not getattr(self, field) > 0:
                 raise UsageError(f"{field} must be positive, got {getattr(self, field)}")
         for field in ("gap_weight", "entropy", "reward_plays"):

@@ -40,7 +40,7 @@ class Tabulation:
         rows: (n_obs, n_actions) exact probabilities.
         tabulated: the followers' game under `rows`; None where play goes on (`dynamic_world`).
         network_agrees, network_difference, margin: see `mechanism.Mechanism`.
-        commitment: facts that make the rows a commitment (inputs, deterministic, illegal mass, phase).
+        commitment: what the policy is asked with (``inputs``), and for leaders trained elsewhere its ``origin``.
         seconds: time the child took.
         allow_import: the setting that the user let be imported.
     """
@@ -173,7 +173,6 @@ def tabulate_leader(leader: LeaderFile, allow_import: str | None = None) -> dict
     except SpverifyError as error:
         raise LeaderFileError(error.message, field="setting") from None
     mechanism = evaluate_mechanism(leader, setting)
-    deterministic = all(max(row) == 1 for row in mechanism.rows)
     return {
         "sha256": leader.sha256,
         "size": leader.size,
@@ -193,11 +192,6 @@ def tabulate_leader(leader: LeaderFile, allow_import: str | None = None) -> dict
         "margin": mechanism.margin,
         "commitment": {
             "inputs": "base observation (one-hot)" if leader.policy["kind"] == "network" else "base observation",
-            "n_inputs": len(setting.observations),
-            "n_observations": len(setting.observations),
-            "deterministic": deterministic,
-            "sees_phase": False,
-            "illegal_mass": 0,
             "origin": leader.policy.get("origin"),
         },
     }

@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...verify.numerals import show, show_exact
 from .dynamic import WORDS, allowed, is_dynamic, scenarios
-from .pictures import READOUT_NAMES, horizon_picture, learner_picture, range_picture, regret_picture
-from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, pacts, span, summary
+from .pictures import horizon_picture, learner_picture, range_picture, regret_picture
+from .text import MEANING, READOUTS, SET_NAMES, asides, claims_summary, learner_rows, pacts, span, summary
 
 Document = Mapping[str, Any]
 
@@ -67,7 +67,7 @@ def audit_html(document: Document) -> str:
             ranges=[s for s in statements if s["id"].startswith("range.")],
             pacts=pacts(document),
             meaning=MEANING,
-            readouts=READOUT_NAMES,
+            readouts=READOUTS,
             sets=SET_NAMES,
             words=WORDS,
             allowed=allowed(document["headline"]) if dynamic else "",
@@ -86,7 +86,7 @@ def audit_html(document: Document) -> str:
 def comparison_html(document: Document, links: Sequence[str]) -> str:
     """The page that sets several audits side by side; ``links`` are their pages."""
     rows = list(zip(document["comparison"]["rows"], links, strict=True))
-    return _environment().get_template("comparison.html.j2").render(rows=rows, meaning=MEANING, readouts=READOUT_NAMES)
+    return _environment().get_template("comparison.html.j2").render(rows=rows, meaning=MEANING, readouts=READOUTS)
 
 
 def claims_html(document: Document) -> str:

@@ -8,16 +8,9 @@ from typing import Any
 
 from ...verify.numerals import show, show_exact
 from .dynamic import is_dynamic, lead_rows, sections
-from .text import MEANING, SET_NAMES, asides, claims_summary, learner_rows, pacts, span, summary
+from .text import LEARNED, MEANING, READOUTS, SET_NAMES, asides, claims_summary, learner_rows, pacts, span, summary
 
 Document = Mapping[str, Any]
-_TABLED = ("empirical", "last", "argmax")
-_READOUTS = {
-    "empirical": "average play",
-    "last": "final mix",
-    "argmax": "final actions",
-    "best-reply": "exact reply",
-}
 
 
 def audit_markdown(document: Document) -> str:
@@ -96,7 +89,7 @@ def _findings(document: Document) -> list[str]:
             [
                 f"×{row['factor']}",
                 str(row["rounds"]),
-                _READOUTS[row["readout"]],
+                READOUTS[row["readout"]],
                 show(row["value"]),
                 f"{show(row['value_min'])} … {show(row['value_max'])}",
                 show(row["gap"], 6),
@@ -107,9 +100,9 @@ def _findings(document: Document) -> list[str]:
     rules = learner_rows(document)
     lines += ["## Other followers: every learning rule", "", f"After {rules[0]['argmax']['rounds']} updates:", ""]
     lines += _table(
-        ["rule", "regret", *(head for r in _TABLED for head in (_READOUTS[r], "gap"))],
+        ["rule", "regret", *(head for r in LEARNED for head in (READOUTS[r], "gap"))],
         [
-            [row["title"], row["verdict"], *(show(row[r][key], 4) for r in _TABLED for key in ("value", "gap"))]
+            [row["title"], row["verdict"], *(show(row[r][key], 4) for r in LEARNED for key in ("value", "gap"))]
             for row in rules
         ],
     )
@@ -118,7 +111,7 @@ def _findings(document: Document) -> list[str]:
         ["readout", "runs", "mean", "mean lies within", "confidence", "9 runs in 10", "within the gap allowed"],
         [
             [
-                _READOUTS[row["readout"]],
+                READOUTS[row["readout"]],
                 str(row["runs"]),
                 show(row["mean"]),
                 f"{show(row['lower'])} … {show(row['upper'])}",
@@ -189,7 +182,7 @@ def comparison_markdown(document: Document, links: Sequence[str]) -> str:
                 row["setting"],
                 row["verdict"],
                 f"{row['holding']} of {row['required']}",
-                f"{show(row['value'])} ({_READOUTS[row['readout']]})",
+                f"{show(row['value'])} ({READOUTS[row['readout']]})",
                 f"{show(row['reference']['value'])} ({row['reference']['name']})" if row["reference"] else "",
                 span(row["range"]),
                 f"{show(row['gap'], 6)} of {show(row['threshold'])}",

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from ...verify.game import FloatArray
 from ...verify.numerals import show
-from .text import learner_rows
+from .text import READOUTS, learner_rows
 
 Document = Mapping[str, Any]
 
@@ -43,12 +43,6 @@ _VARIABLES = {
     PAPER: "--paper",
 }
 READOUT_STYLE: dict[Any, Any] = {"empirical": (SECOND, "o"), "last": (THIRD, "s"), "argmax": (FIRST, "D")}
-READOUT_NAMES = {
-    "empirical": "average play",
-    "last": "final mix",
-    "argmax": "final actions",
-    "best-reply": "exact reply",
-}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -237,7 +231,7 @@ def _mark(board: _Board, points: Sequence[Document]) -> None:
         board.taken.append(((x - 5, y - 5, x + 5, y + 5), _WORDS_WEIGH))
     for point in sorted(points, key=lambda p: not p["trained"]):
         board.label(
-            f"{READOUT_NAMES[point['readout']]}: {show(point['value'], 4)}",
+            f"{READOUTS[point['readout']]}: {show(point['value'], 4)}",
             point["gap"],
             point["value"],
             _MARK_PLACES,
@@ -296,7 +290,7 @@ def horizon_picture(document: Document, *, narrow: bool = False) -> str:
                 markeredgewidth=1,
                 zorder=3,
             )
-            ends.append((y[-1], f"{READOUT_NAMES[readout]} {show(y[-1], 4)}", colour))
+            ends.append((y[-1], f"{READOUTS[readout]} {show(y[-1], 4)}", colour))
         # Room at the left for the names of references, at the right for those of readouts.
         room = (0.6 if narrow else 0.2) * len(factors)
         axes.set_xlim(-0.2 * len(factors) if shown else -0.25, (len(factors) - 1) + room)
@@ -309,7 +303,7 @@ def horizon_picture(document: Document, *, narrow: bool = False) -> str:
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         words = "; ".join(
-            f"{READOUT_NAMES[readout]} "
+            f"{READOUTS[readout]} "
             + ", ".join(f"{show(r['value'], 4)} at ×{r['factor']}" for r in rows if r["readout"] == readout)
             for readout in READOUT_STYLE
         )
@@ -436,7 +430,7 @@ def learner_picture(document: Document, *, narrow: bool = False) -> str:
             own, y = [row[readout] for row in rows], [k + 0.22 * (step - 1) for k in range(len(rows))]
             ends = ([entry[end] for entry in own] for end in ("value_min", "value_max"))
             axes.hlines(y, *ends, color=colour, linewidth=1.6, zorder=2)
-            axes.plot([entry["value"] for entry in own], y, marker, color=colour, label=READOUT_NAMES[readout], **look)
+            axes.plot([entry["value"] for entry in own], y, marker, color=colour, label=READOUTS[readout], **look)
         axes.set_yticks(range(len(rows)))
         axes.set_yticklabels([row["learner"] if narrow else row["title"] for row in rows], color=INK)
         for row, words in zip(rows, axes.get_yticklabels(), strict=True):
@@ -449,7 +443,7 @@ def learner_picture(document: Document, *, narrow: bool = False) -> str:
         axes.set_axisbelow(True)
         figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9, handletextpad=0.2, columnspacing=1)
         words = "; ".join(
-            f"{row['title']} " + ", ".join(f"{show(row[r]['value'], 4)} ({READOUT_NAMES[r]})" for r in READOUT_STYLE)
+            f"{row['title']} " + ", ".join(f"{show(row[r]['value'], 4)} ({READOUTS[r]})" for r in READOUT_STYLE)
             for row in rows
         )
         return _svg(figure, f"The leader's value by learning rule: {words}.")

@@ -14,11 +14,10 @@ from rich.text import Text
 
 from ...verify.numerals import show
 from .dynamic import figures_table, horizon_table, is_dynamic
-from .text import MEANING, WIDTH, asides, for_terminals, learner_rows, pacts, span, summary
+from .text import LEARNED, MEANING, READOUTS, WIDTH, asides, for_terminals, learner_rows, pacts, span, summary
 
 Document = Mapping[str, Any]
 _COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
-_READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions"}
 
 
 @for_terminals
@@ -78,12 +77,12 @@ def _readouts(document: Document) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("value (gap)", no_wrap=True)
     trained = document["subject"]["readout"]
-    for readout, name in _READOUTS.items():
-        table.add_column(name + (" *" if readout == trained else ""), justify="right", no_wrap=True)
+    for readout in LEARNED:
+        table.add_column(READOUTS[readout] + (" *" if readout == trained else ""), justify="right", no_wrap=True)
     rows = document["tables"]["readouts"]
     for factor in sorted({row["factor"] for row in rows}):
         own = {row["readout"]: row for row in rows if row["factor"] == factor}
-        cells = [f"{show(own[r]['value'], 4)} ({show(own[r]['gap'], 2)})" for r in _READOUTS]
+        cells = [f"{show(own[r]['value'], 4)} ({show(own[r]['gap'], 2)})" for r in LEARNED]
         table.add_row(f"×{factor}: {own['argmax']['rounds']}", *cells)
     return table
 
@@ -94,10 +93,10 @@ def _learners(document: Document) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column(f"×{rows[0]['argmax']['factor']}, by rule", no_wrap=True)
     trained = document["subject"]["readout"]
-    for readout, name in _READOUTS.items():
-        table.add_column(name + (" *" if readout == trained else ""), justify="right", no_wrap=True)
+    for readout in LEARNED:
+        table.add_column(READOUTS[readout] + (" *" if readout == trained else ""), justify="right", no_wrap=True)
     for row in rows:
-        cells = [f"{show(row[r]['value'], 4)} ({show(row[r]['gap'], 2)})" for r in _READOUTS]
+        cells = [f"{show(row[r]['value'], 4)} ({show(row[r]['gap'], 2)})" for r in LEARNED]
         table.add_row(row["learner"], *cells)
     return table
 

@@ -16,6 +16,9 @@ from ...verify.numerals import show, show_exact
 
 WIDTH = 80
 SET_NAMES = {"sf": "strategic-form", "ns": "non-signalling", "tc": "type-conditional"}
+READOUTS = {"empirical": "average play", "last": "final mix", "argmax": "final actions", "best-reply": "exact reply"}
+LEARNED = ("empirical", "last", "argmax")
+"""The readouts of every learner; `best-reply` is only where an exact reply can be had."""
 MEANING = {
     "holds": "every required statement was upheld",
     "refuted": "a required statement does not hold",

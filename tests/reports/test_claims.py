@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -244,3 +246,20 @@ def test_exit_codes_and_outputs(spverify: Run, tmp_path: Path) -> None:
     for statement in document["statements"]:
         assert f'id="{statement["id"]}"' in page
     assert spverify("claims", "paper:none").code == 2
+
+
+def test_a_range_that_did_not_close_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chicken's most welfare is 10.5; a bound of 11 that no play reaches neither upholds nor refutes 10.5."""
+    from spverify.solvers import bounds
+
+    exactly = bounds.equilibrium_range
+
+    def loosely(*arguments: Any, **options: Any) -> Any:
+        found = exactly(*arguments, **options)
+        return replace(found, max=replace(found.max, outer=Fraction(11)))
+
+    examples = Path(__file__).parents[2] / "examples"
+    claim = f'kind = "range"\ngame = "{examples / "chicken.game.json"}"\nside = "max"\nvalue = 10.5'
+    assert judge(tmp_path, claim).verdict == "holds"
+    monkeypatch.setattr(bounds, "equilibrium_range", loosely)
+    assert judge(tmp_path, claim).verdict == "inconclusive"
