@@ -150,7 +150,7 @@ CASES = (
     *(
         Case(
             f"mspm-grid-{size}", f"mspm-grid-{size}", target, 0.005, mode="structured", zoo=True, optimal="mixed",
-            readout="last", factor=100, overrides={"readout": "last", "updates": updates},
+            readout="last", factor=100, overrides={"readout": "last", "updates": updates, "iterations": 8},
             about=f"Trained for followers' last mixed strategies and proved optimal for them: worth {worth} in the "
             f"long run, and no leader is worth more. {twin}",
         )

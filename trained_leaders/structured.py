@@ -28,6 +28,7 @@ MAX_PLANS = 2**16
 CODES = 64  # profiles of codes that are tried at most, best first
 SWEEPS = 8
 FINALISTS, RUNS = 12, 8
+STRICT = 1e-9  # margins above it are strict preferences, not rounding
 PATIENCE = 10  # iterations on the codes of the highest bound before others are tried as well
 Floats = NDArray[np.float64]
 
@@ -214,6 +215,9 @@ class StructuredSearch:
             scores = lasting_scores(self.setting, hyper, batch)
             # Among equals the larger margin is the sturdier table; variations have none on record.
             known = np.array([*margins, *[0.0] * (hyper.batch - fresh)])
+            # Final mixes settle late, so the shortest horizon would choose; what lasts is what all strictly want.
+            if hyper.readout != "argmax" and known.max() > STRICT:
+                batch, scores, known = (x[known > STRICT] for x in (batch, scores, known))
             batch = batch[np.lexsort((-known, -np.round(scores, 4)))[:FINALISTS]]
         rng_seed = int(rng.integers(2**62))
         runs, _ = score_tables(self.setting, hyper, batch, rng_seed=rng_seed, runs=RUNS)

@@ -17,6 +17,7 @@ from spverify.trained_leaders.leader_file import read_leader
 from spverify.trained_leaders.settings import Followers, get_setting, table_rows
 from spverify.trained_leaders.settings.codes import MessageCodes
 from spverify.trained_leaders.settings.prices import SequentialPrices
+from spverify.trained_leaders.structured import StructuredSearch
 from spverify.trained_leaders.train import train, train_leader
 from spverify.verify.errors import UsageError
 from spverify.verify.regret import interim_regrets, objective_value
@@ -160,6 +161,16 @@ def test_structured_search_on_the_fine_grids() -> None:
     argmax = train(six, seed=0, hyper=replace(hyper, settled=False)).optimality
     assert argmax["argmax"] == {"value": "0", "gap": "0", "bound": "0", "optimal": "yes"}
     assert argmax["mixed"]["optimal"] == "no"
+
+
+@pytest.mark.parametrize(("name", "readout"), [("mspm-grid-5", "last"), ("mspm-grid-6", "empirical")])
+def test_finalists_for_followers_who_mix_are_optimal_in_the_long_run(name: str, readout: str) -> None:
+    """However little they are worth at a short horizon, where tables that nobody keeps to look better."""
+    setting = get_setting(name)
+    hyper = replace(default_hyper(setting, mode="structured"), readout=readout, updates=20, settled=False, batch=64)
+    tables, _, _ = StructuredSearch(setting, hyper, seed=1, start=0).iterate(0)
+    found = [limit_figures(setting, table, hyper.followers)["mixed"] for table in tables]
+    assert {(f["optimal"], f["gap"]) for f in found} == {("yes", "0")}
 
 
 @pytest.mark.parametrize(("name", "twin"), [("mspm-grid-4", "0"), ("mspm-grid-5", "0"), ("mspm-grid-6", "-1/180")])
