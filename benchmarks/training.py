@@ -315,17 +315,30 @@ def _optimality_lines(result: dict[str, Any], best: dict[str, Any]) -> list[str]
 
 
 def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
-    """Copy the best seed (by value - gap at x100, then at x1; first of equals) and write its card."""
+    """Copy the best seed and write its card."""
+    home = Path(zoo.__file__).parent
+    shutil.copyfile(folder / f"{case.name}.seed{best_seed(case, result)['seed']}.pt", home / f"{case.name}.pt")
+    write_card(case, result)
+
+
+def best_seed(case: Case, result: dict[str, Any]) -> dict[str, Any]:
+    """By value - gap at x100, then at x1; first of equals."""
 
     def merit(seed: dict[str, Any]) -> tuple[float, ...]:
         reads = [(seed["horizons"][at], r) for at in ("x100", "x1") for r in (case.readout, "empirical")]
         return (seed["reached"], *(round(at["value"][r] - at["gap"][r], 4) for at, r in reads))
 
-    best = max(result["seeds"], key=merit)
-    source = folder / f"{case.name}.seed{best['seed']}.pt"
-    home = Path(zoo.__file__).parent
-    shutil.copyfile(source, home / f"{case.name}.pt")
-    leader = read_leader(source)
+    found: dict[str, Any] = max(result["seeds"], key=merit)
+    return found
+
+
+def write_card(case: Case, result: dict[str, Any]) -> None:
+    """The card beside a shipped leader, of all recorded seeds."""
+    best = best_seed(case, result)
+    path = Path(zoo.__file__).parent / f"{case.name}.pt"
+    leader = read_leader(path)
+    if leader.training["seed"] != best["seed"]:
+        raise ValueError(f"{path} is of seed {leader.training['seed']}, the best one recorded is {best['seed']}")
     lines = [
         f"# {case.name}",
         "",
@@ -350,7 +363,7 @@ def ship(case: Case, result: dict[str, Any], folder: Path) -> None:
         far = seed["horizons"]["x100"]
         cells += [f"{far['value'][r]:.4f} / {far['gap'][r]:.4f}" for r in ("empirical", "last", "argmax")]
         lines.append(f"| {seed['seed']} | {seed['deployed']} | {' | '.join(cells)} | {seed['cpu_seconds']} |")
-    (home / f"{case.name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 BOASTER = """# maintain-boaster
