@@ -147,20 +147,20 @@ def test_claims_of_reaching_a_gap_under_a_leader(tmp_path: Path) -> None:
 
 
 def test_claims_of_reaching_a_gap_where_play_goes_on(tmp_path: Path) -> None:
-    """A leader who always plays row 0 of the coordination game: whatever its follower does, it forgoes at most 9."""
+    """Against row 1 for ever the follower of the coordination game has at most 2 a round to lose."""
     world = 'kind = "reach"\nsetting = "repeated-coordination"\nrounds = 300\nvalue = 0.9\nruns = 40'
     size = len(get_world("repeated-coordination").observations)
-    table = f"{world}\ntable = {[0] * size}"
+    table = f"{world}\ntable = {[1] * size}"
     ours = f'{table}\nlearner = "q-learning"'
     one_shot = 'kind = "reach"\nsetting = "maintain"\ntable = [0]\nrounds = 9\nvalue = 1'
-    found = judge(tmp_path, f"{ours}\nepsilon = 9")
+    found = judge(tmp_path, f"{ours}\nepsilon = 2")
     assert (found.verdict, found.measured, found.evidence) == ("holds", 1.0, "statistical")
-    assert 0 <= found.details["gap_median"] <= found.details["gap_max"] <= 9
+    assert 0 <= found.details["gap_median"] <= found.details["gap_max"] <= 2
     for claim, words in (
-        (f'{table}\nlearner = "mw"\nepsilon = 9', "where followers are Q-learners"),
-        (f"{ours}\nepsilon = 9\npayoff_scale = 2", "learn from what they are paid"),
-        (f'{world}\nmixture = [[1, 0]]\nlearner = "q-learning"\nepsilon = 9', "no leaders who commit to a mixture"),
-        (f'{one_shot}\nlearner = "q-learning"\nepsilon = 9', "one Bayesian game"),
+        (f'{table}\nlearner = "mw"\nepsilon = 2', "where followers are Q-learners"),
+        (f"{ours}\nepsilon = 2\npayoff_scale = 2", "learn from what they are paid"),
+        (f'{world}\nmixture = [[1, 0]]\nlearner = "q-learning"\nepsilon = 2', "no leaders who commit to a mixture"),
+        (f'{one_shot}\nlearner = "q-learning"\nepsilon = 2', "one Bayesian game"),
     ):
         open_ = judge(tmp_path, claim)
         assert open_.verdict == "inconclusive" and words in f"{open_.text} {open_.why} {open_.details}"
