@@ -184,16 +184,16 @@ pyspiel.register_game(kind, Game)
 game = Game()
 out = {"version": importlib.metadata.version("open_spiel")}
 solver = external_sampling_mccfr.ExternalSamplingSolver(game)
-solver.iteration(); t = time.perf_counter(); n = 300
+solver.iteration(); t = time.process_time(); n = 300
 for _ in range(n): solver.iteration()
-out["external-sampling CFR, iterations a second"] = n / (time.perf_counter() - t)
+out["external-sampling CFR, iterations a second"] = n / (time.process_time() - t)
 solver = cfr.CFRSolver(game)
-solver.evaluate_and_update_policy(); t = time.perf_counter(); n = 3
+solver.evaluate_and_update_policy(); t = time.process_time(); n = 3
 for _ in range(n): solver.evaluate_and_update_policy()
-out["CFR (types and actions in expectation), iterations a second"] = n / (time.perf_counter() - t)
-n = 2000; t = time.perf_counter()
+out["CFR (types and actions in expectation), iterations a second"] = n / (time.process_time() - t)
+n = 2000; t = time.process_time()
 regret_matching.regret_matching([u[0][0, 0], u[1][0, 0]], iterations=n)
-out["regret matching, complete information, iterations a second"] = n / (time.perf_counter() - t)
+out["regret matching, complete information, iterations a second"] = n / (time.process_time() - t)
 print(json.dumps(out))
 """
 
