@@ -84,9 +84,12 @@ class Certificate:
 
     def text(self) -> str:
         """The document as JSON: a line for each field of the claim and of the evidence, however long its value."""
-        document = {name: json.dumps(value) for name, value in self.document.items()}
-        for name in ("claim", "evidence"):
-            document[name] = _braces({key: json.dumps(value) for key, value in self.document[name].items()}, "\n  ")
+        document = {
+            name: _braces({key: json.dumps(part) for key, part in value.items()}, "\n  ")
+            if name in ("claim", "evidence")
+            else json.dumps(value)
+            for name, value in self.document.items()
+        }
         return _braces(document, "\n ") + "\n"
 
 
