@@ -116,6 +116,8 @@ RECHECK: dict[str, Any] = {
     "value": NUMBER,
     "reason": (TEXT, None),
 }
+PROOF = {name: form for name, form in RECHECK.items() if name != "command"}
+FOLDER: dict[str, Any] = {"command": {"recheck"}, "accepted": FLAG, "certificates": [{"file": TEXT, **PROOF}]}
 CLAIMS: dict[str, Any] = {
     "command": {"claims"},
     "format": {"spverify-claims-verdicts"},
@@ -275,11 +277,15 @@ def test_bounds_and_their_certificates(
         proof = documented(spverify("recheck", document["max"]["certificate"], *how, "--json"), 0, RECHECK)
         assert proof["accepted"] and proof["reason"] is None
         assert proof["value_exact"] == document["max"]["outer_exact"]
+    proofs = documented(spverify("recheck", tmp_path, "--json"), 0, FOLDER)["certificates"]
+    assert sorted(proof["file"] for proof in proofs) == sorted(path.name for path in tmp_path.glob("*.cert.json"))
 
 
 def test_a_certificate_that_proves_nothing(spverify: Run) -> None:
     wrong = documented(spverify("recheck", CASES / "incorrect/gap-too-small.cert.json", "--json"), 1, RECHECK)
     assert not wrong["accepted"] and wrong["reason"]
+    several = documented(spverify("recheck", CASES / "incorrect", "--json"), 1, FOLDER)
+    assert not several["accepted"] and not any(proof["accepted"] for proof in several["certificates"])
 
 
 @pytest.mark.parametrize(("value", "code", "verdict"), [("20", 0, "holds"), ("21", 1, "refuted")])

@@ -153,6 +153,28 @@ raises = changed(prior=property(no_prior))
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("member", "body", "sentence"),
+    [
+        ("references", "return [1 / 0]", "references failed: ZeroDivisionError: division by zero"),
+        ("references", "return [('optimum', 1)]", "references: expected a list of Reference"),
+        ("references", "return [Reference('The best', F(1), 'text')]", "of lower-case letters, digits and hyphens"),
+        ("tabulate", "raise KeyError('row')", "tabulate failed: KeyError: 'row'"),
+        ("tabulate", "return BayesianGame([1], [[[0, 0]]])", "tabulate: expected a BayesianGame with the leader's"),
+        ("play", "return 3", "play: expected an Outcome of followers (4, 1), leader (4,)"),
+    ],
+)
+def test_settings_whose_methods_fail(folder: Path, spverify: Run, member: str, body: str, sentence: str) -> None:
+    """Mistakes in a user's own code are no bugs of ours: one sentence, exit code 2."""
+    (folder / "slips.py").write_text(
+        f"from inspection import *\n\n\nclass Slips(Inspection):\n    def {member}(self, *given):\n        {body}\n",
+        encoding="utf-8",
+    )
+    save_leader_table(folder / "slips.pt", "slips:Slips", [1, 0])
+    found = spverify("report", "slips.pt", "--quick", "--allow-import", "slips:Slips", "--out", "audit")
+    assert found.code == 2 and sentence in found.err and found.err.count("\n") == 1, found.err
+
+
 def test_a_setting_whose_play_and_game_disagree_is_refuted(folder: Path, spverify: Run) -> None:
     (folder / "slip.py").write_text(
         "import inspection\n\n\nclass Slip(inspection.Inspection):\n"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...verify.errors import SettingError
+from ...verify.errors import SettingError, SpverifyError
 from ...verify.game import BayesianGame, Player
 from .setting import Followers, Outcome, Reference
 
@@ -81,15 +81,37 @@ class ImportedSetting:
         return followers
 
     def play(self, tables: NDArray[Any], types: NDArray[np.int64], actions: NDArray[np.int64]) -> Outcome:
-        outcome: Outcome = self.own.play(tables, types, actions)
-        return outcome
+        found = self._called("play", tables, types, actions)
+        shapes = [np.shape(getattr(found, part, None)) for part in ("followers", "leader", "observations")]
+        count, n = types.shape
+        if not isinstance(found, Outcome) or shapes[:2] != [(count, n), (count,)] or shapes[2][:1] != (count,):
+            raise SettingError(
+                f"{self.name}: play: expected an Outcome of followers {(count, n)}, leader {(count,)} and observations "
+                f"({count}, steps), got {type(found).__name__} of {', '.join(map(str, shapes))}"
+            )
+        return found
 
     def tabulate(self, rows: Sequence[Sequence[Any]]) -> BayesianGame:
-        game: BayesianGame = self.own.tabulate(rows)
-        return game
+        found = self._called("tabulate", rows)
+        if not isinstance(found, BayesianGame) or found.leader is None:
+            raise SettingError(f"{self.name}: tabulate: expected a BayesianGame with the leader's payoff")
+        return found
 
     def references(self) -> list[Reference]:
-        return list(self.own.references())
+        found = self._called("references")
+        if not isinstance(found, (list, tuple)) or not all(isinstance(item, Reference) for item in found):
+            raise SettingError(f"{self.name}: references: expected a list of Reference")
+        return list(found)
+
+    def _called(self, method: str, *arguments: Any) -> Any:
+        """What the user's method returns; whatever it raises is the user's affair, told in one sentence."""
+        try:
+            return getattr(self.own, method)(*arguments)
+        except SpverifyError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {_first_line(error)}"
+            raise SettingError(f"{self.name}: {method} failed: {what}") from error
 
 
 def import_setting(name: str, parameters: Mapping[str, Any]) -> ImportedSetting:
