@@ -117,6 +117,7 @@ def test_leaders_are_all_looked_for_before_the_first_is_audited(
         (["train", "maintain", "--seeds", "99999999999999"], ("--seeds", "1 to 1000")),
         (["train", "maintain", "--seeds", "9" * 5000], ("--seeds",)),
         (["train", "maintain", "--seed", str(2**64)], ("seeds up to",)),
+        (["train", "matrix-design", "--set-param", "bonuses=1e999999999"], ("bonuses must be numbers",)),
     ],
 )
 def test_absurd_options(spverify: Run, arguments: list[str], words: tuple[str, ...]) -> None:

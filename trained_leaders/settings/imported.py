@@ -82,7 +82,7 @@ class ImportedSetting:
 
     def play(self, tables: NDArray[Any], types: NDArray[np.int64], actions: NDArray[np.int64]) -> Outcome:
         found = self._called("play", tables, types, actions)
-        shapes = [np.shape(getattr(found, part, None)) for part in ("followers", "leader", "observations")]
+        shapes = [np.shape(getattr(found, part, 0)) for part in ("followers", "leader", "observations")]
         count, n = types.shape
         if not isinstance(found, Outcome) or shapes[:2] != [(count, n), (count,)] or shapes[2][:1] != (count,):
             raise SettingError(

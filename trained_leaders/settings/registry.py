@@ -9,7 +9,8 @@ from fractions import Fraction
 from functools import partial
 from typing import Any, TypeVar
 
-from ...verify.errors import SettingError
+from ...verify.errors import FormatError, SettingError
+from ...verify.plain import parse_number
 from .allocation import SimpleAllocation
 from .design import MatrixDesign
 from .dynamic import DynamicSetting
@@ -20,15 +21,15 @@ from .prices import SequentialPrices, correlated_buyers, example_buyers, uniform
 from .repeated import coordination, repeated_games
 from .setting import Setting, reject_unknown
 
-World = TypeVar("World", Setting, DynamicSetting)
+AnySetting = TypeVar("AnySetting", Setting, DynamicSetting)
 
 
-def _plain(name: str, make: Callable[[], World], parameters: Mapping[str, Any]) -> World:
+def _plain(name: str, make: Callable[[], AnySetting], parameters: Mapping[str, Any]) -> AnySetting:
     reject_unknown(name, parameters, ())
     return make()
 
 
-def _same(game: World) -> World:
+def _same(game: AnySetting) -> AnySetting:
     return game
 
 
@@ -74,8 +75,8 @@ def _coordination(name: str, parameters: Mapping[str, Any]) -> DynamicSetting:
 def _numbers(name: str, key: str, given: Any) -> tuple[Fraction, ...]:
     listed = given.split(",") if isinstance(given, str) else given
     try:
-        numbers = tuple(sorted({Fraction(number) for number in listed}))
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+        numbers = tuple(sorted({parse_number(number) for number in listed}))
+    except (TypeError, FormatError) as error:
         raise SettingError(f"setting {name!r}: {key} must be numbers such as 0.01 or 1/3, got {given!r}") from error
     if not numbers:
         raise SettingError(f"setting {name!r}: {key} must not be empty")
