@@ -43,6 +43,9 @@ NODE_SECONDS = {False: (3e-6, 6e-8), True: (2e-7, 3e-9)}
 SEARCH_SHARE = 0.5
 """Of the time for the strategic form, what the search may take; the rest is for the proof."""
 
+GRACE = 1.0
+"""Seconds that an interrupt leaves for proving what the strategic form's search found."""
+
 NS_SHARE = 0.7
 """Of the time for the non-signalling set, what its own search may take; the rest is for the sets around it."""
 
@@ -302,6 +305,9 @@ def _side(
             now = monotonic()
             until = now + SEARCH_SHARE * (deadline - now)
             found = search_plans(problem, deadline=until, pool=pool, progress=progress)
+            if pool.interrupted:
+                until = monotonic()
+                deadline = min(deadline, until + GRACE)
             if progress:
                 progress("the kernel replays the proof")
             if not found.converged:

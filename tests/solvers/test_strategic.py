@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import pytest
 
 from spverify.solvers import branching, search
-from spverify.solvers.bounds import EquilibriumRange, equilibrium_range
+from spverify.solvers.bounds import Court, EquilibriumRange, equilibrium_range
 from spverify.solvers.branching import best_profile
 from spverify.solvers.plans import profile_values
 from spverify.verify import fast_kernel
@@ -130,3 +131,27 @@ def test_no_columns_are_columns() -> None:
     problem = Problem(game, objective_tensor(game.plain, "leader"), leader, "upper", Fraction(0))
     none = np.zeros((0, 8), dtype=np.int64)
     assert plan_columns(problem.integers, problem.rows, problem.n_regrets, none).count == 0
+
+
+def test_an_interrupt_leaves_a_moment_for_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the search found is proved, but not for as long as there would have been time."""
+    rng = np.random.default_rng(0)
+    shape = (5, 5, 8, 8)
+    game = BayesianGame(np.full((5, 5), 1 / 25), [rng.random(shape) for _ in range(2)], leader=rng.random(shape))
+    allowed: list[float] = []
+    strategic = Court.strategic
+
+    def watched(self: Court, found: Any, deadline: float) -> bool:
+        allowed.append(deadline - monotonic())
+        return strategic(self, found, deadline)
+
+    def interrupting(text: str) -> None:
+        if "bound" in text:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Court, "strategic", watched)
+    found = equilibrium_range(game, equilibrium_set="sf", seconds=1e6, progress=interrupting)
+    assert "interrupted" in found.max.method and "interrupted" in found.min.method
+    assert allowed and max(allowed) <= 1.0
+    assert found.min.outer <= found.max.outer
+    assert all(check_certificate(side.certificate.document).accepted for side in (found.min, found.max))
