@@ -59,11 +59,6 @@ class FreshRuns:
         return len(self.values["last"])
 
 
-def draws_nothing(subject: Subject) -> bool:
-    """Whether learning is all in expectation, so that every run is the same."""
-    return subject.followers.types == subject.followers.opponents == "expected"
-
-
 def fresh_runs(
     subject: Subject, learner: Learner, *, types: str | None = None, opponents: str | None = None
 ) -> FreshRuns:
@@ -75,18 +70,19 @@ def fresh_runs(
         types, opponents: the followers' own if left out.
     """
     game, rounds = subject.game, subject.followers.updates
+    types, opponents = types or subject.followers.types, opponents or subject.followers.opponents
     wanted = FULL_RUNS if subject.options.curve else QUICK_RUNS
     cells = int(np.prod(game.shape))
     count = max(LEAST_RUNS, min(wanted, MAX_WORK // rounds, MAX_CELLS // cells))
-    if draws_nothing(subject):
-        count = 1
+    if types == opponents == "expected" and not (learner.noisy or learner.bandit):
+        count = 1  # nothing is drawn, every run is the same
     run = run_learners(
         game,
         learner,
         rounds,
         seeds=count,
-        types=types or subject.followers.types,
-        opponents=opponents or subject.followers.opponents,
+        types=types,
+        opponents=opponents,
         rng_seed=subject.options.rng_seed,
         checkpoints=[rounds],
         keep=False,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from spverify.reports.audit import audit_leader
+from spverify.reports.render.html import audit_html
 from spverify.reports.render.terminal import audit_text
 from spverify.reports.seeds import _regrets
 from spverify.solvers.learners import LEARNERS
@@ -20,7 +21,7 @@ from spverify.verify.confidence import estimate_mean
 from spverify.verify.errors import UsageError
 from spverify.verify.regret import interim_regrets
 
-from .conftest import PRICES, TRAINING
+from .conftest import FOLLOWERS, PRICES, TRAINING
 from .test_audit import by_id
 
 
@@ -53,6 +54,17 @@ def test_a_dominant_action_is_found_by_every_rule(leader_file: Callable[..., Pat
     document = audit_leader(leader_file("dominant", "maintain", [0]), quick=True).to_document()
     finals = [row for row in document["tables"]["learners"] if row["readout"] == "argmax"]
     assert {row["value"] for row in finals if row["learner"] != "exp3"} == {20.0}
+
+
+def test_rules_that_draw_get_many_runs_beside_followers_who_learn_in_expectation(
+    leader_file: Callable[..., Path],
+) -> None:
+    still = {**TRAINING, "followers": {**FOLLOWERS, "types": "expected", "opponents": "expected"}}
+    audit = audit_leader(leader_file("still", "maintain", [0], training=still), quick=True)
+    document = audit.to_document()
+    assert {row["runs"] for row in document["tables"]["seeds"]} == {1}
+    assert all(by_id(document)[f"regret.{name}"]["details"]["runs"] == 256 for name in ("exp3", "ftpl"))
+    assert "Learning is all in expectation here" in audit_html(document)
 
 
 def test_seeds_come_with_intervals(prices: dict[str, Any]) -> None:
