@@ -45,6 +45,9 @@ HURRIED = 4.0
 MOST_MASSES = 200_000
 """A play of more cells than this, which only an unfinished search leaves, is not made exact."""
 
+SMALL_SUPPORT = 1e-6
+"""Where bound and value are this close, few cells have mass that counts, whether or not the search ended."""
+
 INTERIOR_PER_CELL, INTERIOR_PER_FLOP, INTERIOR_ROUNDS = 5e-7, 6e-11, 30
 """Seconds that a round of the interior-point method takes, and how many rounds it needs (measured)."""
 
@@ -219,7 +222,7 @@ def _interior(
     if signalling and masses is None:
         keys = np.flatnonzero(sigma.ravel() > NEGLIGIBLE)
         masses = sigma.ravel()[keys]
-    if masses is None and (found.converged or sigma.size <= MOST_MASSES):
+    if masses is None and (found.bound - found.value <= SMALL_SUPPORT or sigma.size <= MOST_MASSES):
         sigma /= sigma.sum(axis=1, keepdims=True)
         out.plays.append(as_non_signalling(game, sigma.reshape(game.shape)))
     elif masses is not None and len(keys) <= MOST_MASSES:
