@@ -150,14 +150,18 @@ CASES = (
     *(
         Case(
             f"mspm-grid-{size}", f"mspm-grid-{size}", target, 0.005, mode="structured", zoo=True, optimal="mixed",
-            readout="last", factor=100, overrides={"readout": "last", "updates": updates, "iterations": 8},
+            readout="last", factor=100,
+            overrides={"readout": "last", "updates": updates, "iterations": 8, **more},
             about=f"Trained for followers' last mixed strategies and proved optimal for them: worth {worth} in the "
             f"long run, and no leader is worth more. {twin}",
         )
-        for size, target, updates, worth, twin in (
-            (5, -1 / 200, 1000, "-1/200", "Some of these tables lose nothing in the argmax readout; that 0 is ties."),
+        for size, target, updates, more, worth, twin in (
             (
-                6, -1 / 120, 2000, "-1/120",
+                5, -1 / 200, 1000, {"batch": 288}, "-1/200",
+                "Some of these tables lose nothing in the argmax readout; that 0 is ties.",
+            ),
+            (
+                6, -1 / 120, 2000, {}, "-1/120",
                 "In the argmax readout, tables that attain -1/120 are worth at most -1/180.",
             ),
         )
@@ -165,7 +169,7 @@ CASES = (
     *(
         Case(
             f"mspm-grid-{size}-argmax", f"mspm-grid-{size}", 0, 0.005, mode="structured", optimal="argmax",
-            overrides={"settled": False},
+            overrides={"settled": False, "batch": 288},
         )
         for size in (5, 6)
     ),

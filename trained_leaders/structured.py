@@ -2,7 +2,7 @@
 
 Profiles of message codes are ranked by what each could be worth at most (settings S4). For one of the best, each
 message profile gets an order and prices that attain the code's bound, improved until every type strictly prefers its
-own message, both against buyers who follow the code and against the undecided ones that learning starts from. Tables
+own message, against buyers who follow the code and against the undecided ones that learning starts from. Tables
 are then scored against learners like any other, and the best are varied. A score at the bound proves optimality.
 """
 
@@ -85,6 +85,10 @@ class CodedProblem:
         mixes = [ranks.weights(i, c[None])[0] / ranks.weights(i, c[None])[0].sum(axis=0) for i, c in enumerate(codes)]
         self.said = list(product(range(self.messages), repeat=self.n))
         self.decided = [np.flatnonzero(~fixed) for fixed in ranks.undecided]
+        uniform = [np.full(len(c), 1 / self.messages) for c in codes]
+        lasting = [np.where(fixed, 1 / self.messages, mix) for fixed, mix in zip(ranks.undecided, mixes, strict=True)]
+        # The code as it is read off and, where that differs, as undecided types play it; and buyers who all mix.
+        opponents = (mixes, uniform) if ranks.mixed else (mixes, lasting, uniform)
         prior = setting.prior.astype(float)
         self.attaining, tables = [], []
         letters = "abcdefgh"[: self.n]
@@ -97,23 +101,24 @@ class CodedProblem:
             seen = prior / np.where(own > 0, own, 1).reshape([-1 if k == i else 1 for k in range(self.n)])
             weighted = plans.utilities[:, i] * seen
             rest = [k for k in range(self.n) if k != i]
-            uniform = [np.full(len(c), 1 / self.messages) for c in codes]
             for said in self.said:
-                for others in ([mixes[k][said[k]] for k in rest], [uniform[k] for k in rest]):
+                for kind in opponents:
+                    others = [kind[k] if kind is uniform else kind[k][said[k]] for k in rest]
                     terms = "".join(f",{letters[k]}" for k in rest)
                     tables.append(np.einsum(f"z{letters}{terms}->z{letters[i]}", weighted, *others))
         # Utility of a plan to each own type after each message profile: [buyer][said, against, plan, own type].
-        step = 2 * len(self.said)
+        self.opponents = len(opponents)
+        step = self.opponents * len(self.said)
         self.worth = [
-            np.array(tables[i * step : (i + 1) * step]).reshape(len(self.said), 2, *tables[i * step].shape)
+            np.array(tables[i * step : (i + 1) * step]).reshape(len(self.said), self.opponents, *tables[i * step].shape)
             for i in range(self.n)
         ]
 
     def margins(self, totals: Sequence[Floats]) -> Floats:
-        """The least strict preference for the own message, over buyers, decided types and both kinds of opponents.
+        """The least strict preference for the own message, over buyers, decided types and all kinds of opponents.
 
         Args:
-            totals: a buyer's utility by own message, shapes (messages, 2, plans tried, |T_i|).
+            totals: a buyer's utility by own message, shapes (messages, opponents, plans tried, |T_i|).
         """
         worst = np.full(totals[0].shape[2], np.inf)
         for i, total in enumerate(totals):
@@ -131,7 +136,7 @@ class CodedProblem:
         chosen = chosen.copy()
         totals = []
         for i in range(self.n):
-            total = np.zeros((self.messages, 2, self.worth[i].shape[-1]))
+            total = np.zeros((self.messages, self.opponents, self.worth[i].shape[-1]))
             for k, said in enumerate(self.said):
                 total[said[i]] += self.worth[i][k][:, chosen[k]]
             totals.append(total)
@@ -215,8 +220,9 @@ class StructuredSearch:
             scores = lasting_scores(self.setting, hyper, batch)
             # Among equals the larger margin is the sturdier table; variations have none on record.
             known = np.array([*margins, *[0.0] * (hyper.batch - fresh)])
-            # Final mixes settle late, so the shortest horizon would choose; what lasts is what all strictly want.
-            if hyper.readout != "argmax" and known.max() > STRICT:
+            # Final mixes settle late, so the shortest horizon would choose; and a code that is judged by final actions
+            # alone may be left much later. What lasts is what all strictly want.
+            if (hyper.readout != "argmax" or not hyper.settled) and known.max() > STRICT:
                 batch, scores, known = (x[known > STRICT] for x in (batch, scores, known))
             batch = batch[np.lexsort((-known, -np.round(scores, 4)))[:FINALISTS]]
         rng_seed = int(rng.integers(2**62))

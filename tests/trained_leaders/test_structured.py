@@ -20,6 +20,7 @@ from spverify.trained_leaders.settings.prices import SequentialPrices
 from spverify.trained_leaders.structured import StructuredSearch
 from spverify.trained_leaders.train import train, train_leader
 from spverify.verify.errors import UsageError
+from spverify.verify.play import MixturePlay
 from spverify.verify.regret import interim_regrets, objective_value
 
 F = Fraction
@@ -171,6 +172,30 @@ def test_finalists_for_followers_who_mix_are_optimal_in_the_long_run(name: str, 
     tables, _, _ = StructuredSearch(setting, hyper, seed=1, start=0).iterate(0)
     found = [limit_figures(setting, table, hyper.followers)["mixed"] for table in tables]
     assert {(f["optimal"], f["gap"]) for f in found} == {("yes", "0")}
+
+
+def test_codes_read_off_by_argmax_are_kept_against_undecided_types_who_mix() -> None:
+    """The readout says message 0 for types that never learn; those who learn beside them meet even mixes."""
+    setting = prices("mspm-grid-6")
+    hyper = replace(default_hyper(setting, mode="structured"), settled=False)
+    search, rng = StructuredSearch(setting, hyper, seed=0, start=0), np.random.default_rng(0)
+    kept = 0
+    for k in range(4):
+        problem = search._problem(k)
+        start = np.array([rng.choice(options) for options in problem.attaining])
+        chosen, margin = problem.improve(rng, start, goal=0.02)
+        if margin <= 1e-9:
+            continue
+        game = setting.tabulate(table_rows(setting, search._table(chosen)))
+        mixes = [
+            np.where(fixed[:, None], 0.5, np.eye(2)[code])[None]
+            for fixed, code in zip(search._ranks.undecided, problem.codes, strict=True)
+        ]
+        assert (
+            max(float(rows.max()) for rows in interim_regrets(game, MixturePlay([1], mixes).conditional(game))) <= 1e-9
+        )
+        kept += 1
+    assert kept
 
 
 @pytest.mark.parametrize(("name", "twin"), [("mspm-grid-4", "0"), ("mspm-grid-5", "0"), ("mspm-grid-6", "-1/180")])
