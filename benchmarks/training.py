@@ -169,9 +169,9 @@ CASES = (
     *(
         Case(
             f"mspm-grid-{size}-argmax", f"mspm-grid-{size}", 0, 0.005, mode="structured", optimal="argmax",
-            overrides={"settled": False, "batch": 288},
+            overrides={"settled": False, "batch": 288, "updates": updates},
         )
-        for size in (5, 6)
+        for size, updates in ((5, 4000), (6, 8000))
     ),
     Case(
         "maintain-myopic", "maintain", 10, 0.05, mode="basic", zoo=True, seeds=3,
