@@ -65,6 +65,18 @@ class Question:
     level: float = 0.95
     plays: int = 1
 
+    def stated(self, epsilon: Fraction) -> dict[str, Any]:
+        """What of it every answer's document repeats, with the epsilon taken."""
+        return {
+            "rounds": self.rounds,
+            "seeds": self.seeds,
+            "rng_seed": self.rng_seed,
+            "types": self.types,
+            "opponents": self.opponents,
+            "epsilon": float(epsilon),
+            "epsilon_exact": number_text(epsilon),
+        }
+
 
 @dataclass(frozen=True)
 class OneShot:
@@ -198,13 +210,7 @@ def replay_game(
             "guarantee": learner.guarantee,
             **_options(learner),
         },
-        "rounds": question.rounds,
-        "seeds": question.seeds,
-        "rng_seed": question.rng_seed,
-        "types": question.types,
-        "opponents": question.opponents,
-        "epsilon": float(epsilon),
-        "epsilon_exact": number_text(epsilon),
+        **question.stated(epsilon),
         "gap": {
             "final": spread(final),
             "settled": [measured.settled[b] for b in range(question.seeds)],

@@ -23,7 +23,6 @@ from ..verify.convergence import check_reach, settled_round
 from ..verify.errors import UsageError
 from ..verify.formats import write_atomic
 from ..verify.numerals import outward
-from ..verify.plain import number_text
 from ..verify.verdict import Verdict
 from .answer import Answer
 from .audit import Options
@@ -116,13 +115,7 @@ class GoesOn:
             "setting": subject.setting.name,
             "dynamic": True,
             "learner": {"name": Q_LEARNING, "title": "Q-learning", **learner},
-            "rounds": question.rounds,
-            "seeds": question.seeds,
-            "rng_seed": question.rng_seed,
-            "types": question.types,
-            "opponents": question.opponents,
-            "epsilon": float(epsilon),
-            "epsilon_exact": number_text(epsilon),
+            **question.stated(epsilon),
             "gap": {
                 "final": spread(gaps[:, -1]),
                 "settled": [settled_round(line, float(epsilon), marks) for line in gaps],

@@ -6,9 +6,7 @@ that means and chances come with intervals; the first of them are the audit's ow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from ..verify.confidence import estimate_mean
 from ..verify.convergence import check_reach
 from ..verify.game import BayesianGame, FloatArray
 from ..verify.numerals import show
+from ..verify.play import independent
 from ..verify.verdict import Statement
 from .questions import READOUT_WORDS, Readings
 from .replay import READOUTS
@@ -89,8 +88,8 @@ def fresh_runs(
         compiled=True,
     )
     plays = {"empirical": run.averages[rounds]}
-    plays["last"] = _joint(run.last)
-    plays["argmax"] = _joint([np.eye(x.shape[2])[best] for x, best in zip(run.last, run.leading, strict=True)])
+    plays["last"] = independent(run.last)
+    plays["argmax"] = independent([np.eye(x.shape[2])[best] for x, best in zip(run.last, run.leading, strict=True)])
     assert game.leader is not None
     prior = game.prior.reshape((1, *game.type_shape, *(1,) * game.n_players))
     values, gaps = {}, {}
@@ -116,17 +115,6 @@ def _regrets(game: BayesianGame, joint: FloatArray, i: int) -> FloatArray:
     own = game.marginal(i)
     known = game.feasible[i] & (own > 0)[:, None]
     return np.where(known, (deviated - played[:, :, None]) / np.where(own > 0, own, 1.0)[:, None], -np.inf)
-
-
-def _joint(strategies: Sequence[FloatArray]) -> FloatArray:
-    """Independent play as sigma: from (B, |T_i|, |A_i|) for each player to (B, types.., actions..)."""
-    n, batch = len(strategies), len(strategies[0])
-    factors = []
-    for i, x in enumerate(strategies):
-        shape = [batch, *(1,) * (2 * n)]
-        shape[1 + i], shape[1 + n + i] = x.shape[1:]
-        factors.append(x.reshape(shape))
-    return np.asarray(reduce(np.multiply, factors))
 
 
 def leader_bounds(game: BayesianGame) -> tuple[float, float]:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..verify.play import ConditionalPlay
+from ..verify.play import ConditionalPlay, independent
 from ..verify.regret import assess, interim_regrets, objective_value
 from .dynamic import Visits, dynamic_figures, score_dynamic
 from .hyper import Hyper
 from .pomdp import Episodes, StackelbergPOMDP
-from .responses import Hedge, expected_payoffs, horizon_steps, joint, one_hot, play_all_cells, robust_scores
+from .responses import Hedge, expected_payoffs, horizon_steps, one_hot, play_all_cells, robust_scores
 from .settings import DynamicSetting, ExactRows, Followers, Setting, World, exact_rows, rows_as_text, table_rows
 from .settings.codes import MessageCodes
 from .settings.prices import SequentialPrices
@@ -162,12 +162,11 @@ def evaluate_rows(
     game = setting.tabulate(rows_of(setting, table))
     env = StackelbergPOMDP(setting, followers)
     episodes = env.run(np.repeat(table[None], runs, axis=0), rng_seed=rng_seed)
-    games = play_all_cells(setting, np.repeat(table[None], runs, axis=0))
     pure = [one_hot(chosen, width) for chosen, width in zip(episodes.leading, game.action_shape, strict=True)]
     readings = {
         "empirical": episodes.average,
-        "last": joint(games, episodes.last),
-        "argmax": joint(games, pure),
+        "last": independent(episodes.last),
+        "argmax": independent(pure),
     }
     value, gap = {}, {}
     for readout, sigmas in readings.items():

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..verify.errors import SettingError
-from .responses import READOUTS, BatchGames, Floats, Hedge, expected_payoffs, gaps, joint, play_all_cells, read, values
+from ..verify.play import independent
+from .responses import READOUTS, BatchGames, Floats, Hedge, expected_payoffs, gaps, play_all_cells, read, values
 from .settings import Followers, Setting
 from .settings.setting import check_legal
 
@@ -202,7 +203,7 @@ class _Run:
             games = self.games(RESPONSE)
             for _ in range(rounds):
                 now = self.learners.strategies()
-                self.average += joint(games, now)
+                self.average += independent(now)
                 for i in range(self.n):
                     self.learners.learn(i, expected_payoffs(games, i, now))
             self.visited[RESPONSE] |= self._met_with_mass(games)
@@ -213,7 +214,7 @@ class _Run:
 
     def _sampled_round(self, uniforms: Floats, t: int) -> None:
         now = self.learners.strategies()
-        self.average += self._product(now)
+        self.average += independent(now)
         types = self._types(uniforms[:, 0])
         mixed = [strategy[self.every, types[:, i]] for i, strategy in enumerate(now)]
         actions = np.stack([_draw(m, uniforms[:, 1 + i]) for i, m in enumerate(mixed)], axis=1)
@@ -295,11 +296,6 @@ class _Run:
 
     def _types(self, uniforms: Floats) -> NDArray[np.int64]:
         return np.stack(np.unravel_index(self._type_cells(uniforms), self.type_shape), axis=1)
-
-    def _product(self, strategies: list[Floats]) -> Floats:
-        letters = "abcdefgh"[: self.n], "ijklmnop"[: self.n]
-        terms = ",".join(f"z{t}{a}" for t, a in zip(*letters, strict=True))
-        return np.einsum(f"{terms}->z{letters[0]}{letters[1]}", *strategies)
 
     def _known(self, phase: int) -> NDArray[np.bool_]:
         """Observations whose action is fixed already, shape (B, n_obs)."""

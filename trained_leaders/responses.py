@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..verify.game import axis_letters
+from ..verify.play import independent
 from .settings import Setting
 
 Floats = NDArray[np.float64]
@@ -57,7 +59,7 @@ class BatchGames:
 
     @cached_property
     def letters(self) -> tuple[str, str]:
-        return "abcdefgh"[: self.n], "ijklmnop"[: self.n]
+        return axis_letters(self.n)
 
     @cached_property
     def marginals(self) -> tuple[Floats, ...]:
@@ -146,13 +148,6 @@ class Hedge:
         return [score.argmax(axis=-1) for score in self.scores]
 
 
-def joint(games: BatchGames, strategies: Sequence[Floats]) -> Floats:
-    """sigma(a | types) of independent strategies (B, |T_i|, |A_i|), shape (B, types.., actions..)."""
-    types, actions = games.letters
-    terms = ",".join(f"z{t}{a}" for t, a in zip(types, actions, strict=True))
-    return np.einsum(f"{terms}->z{types}{actions}", *strategies)
-
-
 def one_hot(choices: NDArray[np.int64], width: int) -> Floats:
     """Pure strategies as mixed ones."""
     return (choices[..., None] == np.arange(width)).astype(float)
@@ -237,7 +232,7 @@ def robust_scores(
     for step, factor in horizon_steps(updates, factors, 1 if alone else PIECES):
         now = learners.strategies()
         if readout == "empirical":
-            average += step * joint(games, now)
+            average += step * independent(now)
             total += step
         for i in range(games.n):
             learners.learn(i, expected_payoffs(games, i, now), step)
@@ -253,6 +248,6 @@ def robust_scores(
 def read(games: BatchGames, learners: Hedge, readout: str) -> Floats:
     """sigma under the last mixed strategies or the most weighted actions."""
     if readout == "last":
-        return joint(games, learners.strategies())
+        return independent(learners.strategies())
     pure = [one_hot(c, s) for c, s in zip(learners.argmax(), games.action_shape, strict=True)]
-    return joint(games, pure)
+    return independent(pure)

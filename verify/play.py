@@ -193,6 +193,20 @@ class PlayLog:
         return {"format": "spverify-play", "version": 1, "kind": self.kind, "rounds": rounds}
 
 
+def independent(strategies: Sequence[FloatArray]) -> FloatArray:
+    """sigma(a | types) of many profiles of independent strategies at once.
+
+    Args:
+        strategies: for each player behaviour strategies, shape (B, |T_i|, |A_i|).
+
+    Returns:
+        Shape (B, types.., actions..).
+    """
+    types, actions = axis_letters(len(strategies))
+    terms = ",".join(f"z{t}{a}" for t, a in zip(types, actions, strict=True))
+    return np.asarray(np.einsum(f"{terms}->z{types}{actions}", *strategies))
+
+
 Play = ConditionalPlay | SparsePlay | PlanPlay | MixturePlay | PlayLog
 
 
