@@ -211,7 +211,7 @@ def audit_leader(
     statements += coalitions.ask_pacts(file, pacts, readings)
     statements += questions.ask_references(file, readings)
     say("many fresh runs, for intervals")
-    fresh = many_runs.fresh_runs(file, replays.learner)
+    fresh = many_runs.fresh_runs(file, replays.learner, file.followers)
     statements += many_runs.ask_seeds(file, readings, fresh)
     say("letting other learning rules meet the leader")
     rivals = learners.meet_rivals(file, replays)

@@ -91,7 +91,7 @@ def meet_rivals(subject: Subject, replays: Replays) -> list[Rival]:
                 own,
                 readings,
                 max(c.ratio for c in met[factors[-1]].regret_curves(DELTA)) if always else None,
-                fresh_runs(subject, rule, types=followers.types, opponents=followers.opponents) if mean_only else None,
+                fresh_runs(subject, rule, followers) if mean_only else None,
             )
         )
     return out
@@ -119,7 +119,7 @@ def _ask_regret(subject: Subject, rival: Rival) -> Statement:
 
 def _always(subject: Subject, rule: Learner, share: float) -> Statement:
     share = max(share, 0.0)
-    sampled = "sampled" in (subject.followers.types, subject.followers.opponents)
+    sampled = subject.followers.draw
     return state(
         f"regret.{rule.name}",
         "information",

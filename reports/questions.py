@@ -387,7 +387,7 @@ def ask_regret(subject: Subject, replays: Replays, curves: list[RegretCurve], de
     """Do the followers regret no more than the theorem on their learning rule allows?"""
     worst = max(curves, key=lambda curve: curve.ratio)
     player = subject.game.players[worst.player]
-    sampled = "sampled" in (subject.followers.types, subject.followers.opponents)
+    sampled = subject.followers.draw
     fails = f"fails with probability at most {delta:g}" if sampled else "never fails where nothing is drawn"
     return [
         state(

@@ -40,6 +40,11 @@ class Followers:
     types: str
     opponents: str
 
+    @property
+    def draw(self) -> bool:
+        """Whether anything is drawn at random while they learn."""
+        return "sampled" in (self.types, self.opponents)
+
 
 @dataclass(frozen=True)
 class Reading:

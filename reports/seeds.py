@@ -19,7 +19,7 @@ from ..verify.numerals import show
 from ..verify.play import independent
 from ..verify.verdict import Statement
 from .questions import READOUT_WORDS, Readings
-from .replay import READOUTS
+from .replay import READOUTS, Followers
 from .statements import state
 from .subject import Subject
 
@@ -58,30 +58,27 @@ class FreshRuns:
         return len(self.values["last"])
 
 
-def fresh_runs(
-    subject: Subject, learner: Learner, *, types: str | None = None, opponents: str | None = None
-) -> FreshRuns:
+def fresh_runs(subject: Subject, learner: Learner, followers: Followers) -> FreshRuns:
     """So many runs as time and memory allow, from the audit's seed on.
 
     Args:
         subject: the leader.
         learner: the rule.
-        types, opponents: the followers' own if left out.
+        followers: whether types and opponents are sampled; the leader's own, but for rules that cannot do without.
     """
     game, rounds = subject.game, subject.followers.updates
-    types, opponents = types or subject.followers.types, opponents or subject.followers.opponents
     wanted = FULL_RUNS if subject.options.curve else QUICK_RUNS
     cells = int(np.prod(game.shape))
     count = max(LEAST_RUNS, min(wanted, MAX_WORK // rounds, MAX_CELLS // cells))
-    if types == opponents == "expected" and not (learner.noisy or learner.bandit):
+    if not (followers.draw or learner.noisy or learner.bandit):
         count = 1  # nothing is drawn, every run is the same
     run = run_learners(
         game,
         learner,
         rounds,
         seeds=count,
-        types=types,
-        opponents=opponents,
+        types=followers.types,
+        opponents=followers.opponents,
         rng_seed=subject.options.rng_seed,
         checkpoints=[rounds],
         keep=False,
