@@ -562,7 +562,7 @@ def references(subject: Subject) -> list[ReferenceValue]:
 def _with_best_table(subject: Subject, known: list[ReferenceValue]) -> list[ReferenceValue]:
     """The same, with the best deterministic leader beside each value that it attains, or else as one more reference."""
     best = subject.best_table
-    if best is None:
+    if best is None or not best.closed:  # a search that ran out of time found a table, not the best one
         return known
     proof = {
         "table": list(best.table),

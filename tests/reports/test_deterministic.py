@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 
-from spverify.reports.deterministic import best_deterministic_leader
+from spverify.reports import subject
+from spverify.reports.audit import audit_leader
+from spverify.reports.deterministic import BestLeader, best_deterministic_leader
 from spverify.solvers.references import pure_equilibria
 from spverify.trained_leaders.settings import get_setting
+from spverify.trained_leaders.zoo import zoo_path
 
 
 @pytest.mark.parametrize(("name", "method"), [("simple-allocation-2", "enumeration"), ("mspm-pi", "milp")])
@@ -51,3 +55,14 @@ def test_no_table_is_better_on_few_prices() -> None:
 @pytest.mark.parametrize("name", ["maintain", "mspm-grid-8"])
 def test_leaders_who_see_nothing_or_have_too_much_to_choose(name: str) -> None:
     assert best_deterministic_leader(get_setting(name)) is None
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+def test_only_a_search_that_ended_names_the_best_table(missing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def searched(setting: Any) -> BestLeader:
+        return BestLeader(Fraction(0), Fraction(0), missing, (0,), "milp")
+
+    monkeypatch.setattr(subject, "best_deterministic_leader", searched)
+    document = audit_leader(zoo_path("mspm-pi"), quick=True).to_document()
+    shown = [s for s in document["statements"] if "table_method" in s.get("details", {})]
+    assert bool(shown) == (not missing)
