@@ -287,8 +287,10 @@ def train(
 
     Raises:
         FormatError: a state made by other settings, hyper-parameters or seed.
-        UsageError: TensorBoard is asked for and not installed.
+        UsageError: TensorBoard is asked for and not installed, or a GPU and there is none.
     """
+    if hyper.device == "cuda" and not torch.cuda.is_available():  # asked where it works: a cluster's workers differ
+        raise UsageError("device 'cuda' was asked for, and there is no CUDA device that PyTorch can use here")
     torch.set_num_threads(1)  # tiny networks: more threads only wait for each other (engines E6)
     run = _TrainingRun(setting, seed, hyper)
     if resume and state_path is not None and state_path.exists():
@@ -566,8 +568,6 @@ def train_leader(
     if unknown:
         raise UsageError(f"unknown hyper-parameter {min(unknown)!r}; known: {', '.join(hyper.document())}")
     hyper = replace(hyper, **changes)
-    if hyper.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device 'cuda' was asked for, and there is no CUDA device that PyTorch can use here")
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1, got {jobs}")
     check_backend(backend)  # also where one seed, or one job, needs none

@@ -10,6 +10,9 @@ deployed, are the rows put on the grid (or tables).
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from math import log1p
@@ -207,11 +210,12 @@ class UnrolledGradient:
         done = iteration / max(1, hyper.iterations - 1)
         if hyper.leader_action == "pure":  # mixtures are not to be cooled: they are what is looked for
             self._temperature = COLDEST**done
-        values, gaps = self.response.plays(self.rows(), self.response.longest**done)
-        worth = (values - hyper.gap_weight * gaps if hyper.objective == "robust" else values).amin(dim=0)
-        self.optimiser.zero_grad()
-        (-worth.sum() / self.setting.payoff_scale).backward()
-        self.optimiser.step()
+        with _repeatable(hyper.device):
+            values, gaps = self.response.plays(self.rows(), self.response.longest**done)
+            worth = (values - hyper.gap_weight * gaps if hyper.objective == "robust" else values).amin(dim=0)
+            self.optimiser.zero_grad()
+            (-worth.sum() / self.setting.payoff_scale).backward()
+            self.optimiser.step()
         order = np.argsort(-worth.detach().cpu().numpy(), kind="stable")
         self._best = int(order[0])
         tables = self._tables(order[:LOOKED_AT])
@@ -237,8 +241,11 @@ class UnrolledGradient:
         return self.hyper.leader_action == "pure" and self._entropy() < 0.001
 
     def state(self) -> dict[str, Any]:
+        # On the CPU, so that a state can be read where there is no such device.
+        saved = self.optimiser.state_dict()
+        saved["state"] = {k: {name: part.cpu() for name, part in own.items()} for k, own in saved["state"].items()}
         buffer = io.BytesIO()
-        torch.save(self.optimiser.state_dict(), buffer)
+        torch.save(saved, buffer)
         return {
             "logits": self.logits.detach().cpu().clone(),
             "optimiser": buffer.getvalue(),
@@ -251,3 +258,18 @@ class UnrolledGradient:
             self.logits.copy_(state["logits"])
         self.optimiser.load_state_dict(torch.load(io.BytesIO(state["optimiser"]), weights_only=True))
         self._temperature, self._best = state["temperature"], state["best"]
+
+
+@contextmanager
+def _repeatable(device: str) -> Iterator[None]:
+    """On a GPU, kernels that add in the same order every time; a resumed run is to be the same run."""
+    if device == "cpu":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts; its own rule for this
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

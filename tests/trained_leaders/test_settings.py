@@ -13,6 +13,7 @@ from spverify.trained_leaders.settings import Setting, exact_rows, get_setting, 
 from spverify.trained_leaders.settings.matrix import registered_matrix_games
 from spverify.trained_leaders.settings.prices import SequentialPrices, default_prices
 from spverify.verify.errors import SettingError
+from spverify.verify.plain import exact_row
 
 F = Fraction
 
@@ -317,11 +318,11 @@ def test_parameters_from_the_command_line_are_text_and_survive_a_round_trip() ->
     [
         ([[1, 0]], "expected 3 probabilities, got 2"),
         ([[1, 0, 0], [1, 0, 0]], "expected 1 rows, one per observation, got 2"),
-        ([["1/2", "1/3", 0]], "sum to 1, got sum 5/6"),
-        ([[2, -1, 0]], "expected probabilities that sum to 1"),
+        ([["1/2", "1/3", 0]], "sum to 1, got the sum 0.833333333333 ≈ 5/6"),
+        ([[2, -1, 0]], "expected a probability, got the negative -1"),
         ([[0.5, 0.4, 0.0]], "expected probabilities that sum to 1"),
-        ([["a", 1, 0]], "expected probabilities"),
-        ([[float("nan"), 1, 0]], "expected probabilities"),
+        ([["a", 1, 0]], "expected a number or a string"),
+        ([[float("nan"), 1, 0]], "maintain: row 0 .*expected a finite number, got nan"),
     ],
 )
 def test_bad_rows_are_refused(rows: list[list[Any]], message: str) -> None:
@@ -335,6 +336,7 @@ def test_illegal_actions_are_refused_and_floats_go_on_the_grid() -> None:
     table[1] = setting.action_index(1, "3/10")  # only buyer 0 is left there
     with pytest.raises(SettingError, match="puts mass on 'buyer 1 at 3/10', which is not legal there"):
         table_rows(setting, table)
-    row = exact_rows(get_setting("maintain"), [[0.1, 0.2, 0.7]])[0]
+    row = exact_rows(get_setting("maintain"), [np.array([0.1, 0.2, 0.7])])[0]
+    assert row == tuple(exact_row([0.1, 0.2, 0.7], "a row of a play")[0])
     assert sum(row) == 1 and all(p.denominator <= 2**40 for p in row)
     assert max(abs(float(p) - q) for p, q in zip(row, [0.1, 0.2, 0.7], strict=True)) < 2**-39

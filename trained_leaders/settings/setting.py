@@ -16,12 +16,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ...verify.errors import SettingError
+from ...verify.errors import FormatError, SettingError
 from ...verify.game import BayesianGame, Player
+from ...verify.plain import exact_row
 
 ExactRows = tuple[tuple[Fraction, ...], ...]
-
-ROW_GRID = 2**40  # float rows are put on this grid by largest remainder (theory T1)
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def exact_rows(setting: World, rows: Sequence[Sequence[Any]]) -> ExactRows:
     """The leader's rows as exact probabilities, checked.
 
     Integers, `Fraction`s and "p/q" strings are taken exactly; a row holding floats is put on the grid of
-    2^-40 by largest remainder.
+    2^-40 by largest remainder, as a play's rows are (theory T1).
 
     Args:
         rows: shape (n_obs, n_actions).
@@ -175,19 +174,14 @@ def exact_rows(setting: World, rows: Sequence[Sequence[Any]]) -> ExactRows:
         where = f"{setting.name}: row {index} ({setting.observations[index]})"
         if len(row) != shape[1]:
             raise SettingError(f"{where}: expected {shape[1]} probabilities, got {len(row)}")
-        if any(isinstance(entry, float | np.floating) for entry in row):
-            values = _largest_remainder([float(entry) for entry in row], where)
-        else:
-            try:
-                values = tuple(Fraction(int(e) if isinstance(e, np.integer) else e) for e in row)
-            except (TypeError, ValueError, ZeroDivisionError) as error:
-                raise SettingError(f"{where}: expected probabilities, got {list(row)!r}") from error
-        if min(values) < 0 or sum(values) != 1:
-            raise SettingError(f"{where}: expected probabilities that sum to 1, got sum {sum(values)}")
+        try:
+            values, _ = exact_row([entry.item() if isinstance(entry, np.generic) else entry for entry in row], where)
+        except FormatError as error:
+            raise SettingError(str(error)) from None
         illegal = [setting.actions[a] for a, v in enumerate(values) if v and not setting.legal[index, a]]
         if illegal:
             raise SettingError(f"{where}: puts mass on {illegal[0]!r}, which is not legal there")
-        exact.append(values)
+        exact.append(tuple(values))
     return tuple(exact)
 
 
@@ -201,18 +195,6 @@ def table_rows(setting: World, table: Sequence[int]) -> ExactRows:
             raise SettingError(f"{setting.name}: entry {index} of the table: expected 0..{count - 1}, got {action}")
     one_hot = [[Fraction(int(a) == k) for k in range(count)] for a in table]
     return exact_rows(setting, one_hot)
-
-
-def _largest_remainder(row: list[float], where: str, grid: int = ROW_GRID) -> tuple[Fraction, ...]:
-    values = np.asarray(row, dtype=float)
-    if not np.all(np.isfinite(values)) or values.min() < 0 or abs(values.sum() - 1) > 1e-9:
-        raise SettingError(f"{where}: expected probabilities that sum to 1, got {row}")
-    scaled = values / values.sum() * grid
-    floors = np.floor(scaled).astype(np.int64)
-    missing = grid - int(floors.sum())
-    order = np.argsort(-(scaled - floors), kind="stable")
-    floors[order[:missing]] += 1
-    return tuple(Fraction(int(f), grid) for f in floors)
 
 
 def check_tables(setting: Setting, tables: NDArray[Any]) -> tuple[NDArray[Any], bool]:
