@@ -1,8 +1,9 @@
 """First-price auctions with types: the range of revenue over each equilibrium set, up to the sizes that close.
 
-Run `python benchmarks/auctions.py` for benchmarks/results/auctions.json; `--sets ns --largest 16` measures some sets
-only, up to some K, and keeps what is on record of the others. Two bidders, values 1/K..1 independent and
-uniform, bids 0..1 in steps of 1/K and none above the own value, ties split.
+Run `python benchmarks/auctions.py` for benchmarks/results/auctions.json; `--sets ns --smallest 12 --largest 16`
+measures some sets and sizes only, and keeps what else is on record. A set is followed to the first K that does not
+close in its time. Two bidders, values 1/K..1 independent and uniform, bids 0..1 in steps of 1/K and none above the own
+value, ties split.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from spverify.solvers.bounds import equilibrium_range
 from spverify.verify.game import BayesianGame
 
+SETS = ("tc", "ns", "sf")
 RESULTS = Path(__file__).parent / "results" / "auctions.json"
 
 
@@ -41,17 +43,18 @@ def auction(k: int) -> BayesianGame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="budget of one range")
-    parser.add_argument("--sets", nargs="+", choices=("tc", "ns", "sf"), default=("tc", "ns", "sf"))
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--smallest", type=int, default=2, help="the smallest K tried")
     parser.add_argument("--largest", type=int, default=12, help="the largest K tried")
     options = parser.parse_args()
-    seconds = options.seconds
     known = json.loads(RESULTS.read_text(encoding="utf-8"))["ranges"] if RESULTS.exists() else []
-    rows: list[dict[str, Any]] = [row for row in known if row["set"] not in options.sets]
+    measured = range(options.smallest, options.largest + 1)
+    rows: list[dict[str, Any]] = [row for row in known if row["set"] not in options.sets or row["k"] not in measured]
     for which in options.sets:
-        for k in range(2, options.largest + 1):
+        for k in measured:
             began = time.process_time()
-            found = equilibrium_range(auction(k), equilibrium_set=which, seconds=seconds)
-            spent = round(time.process_time() - began, 2)
+            found = equilibrium_range(auction(k), equilibrium_set=which, seconds=options.seconds)
+            spent = round(time.process_time() - began, 3)
             rows.append(
                 {
                     "set": which,
@@ -60,10 +63,13 @@ def main() -> None:
                     "max": float(found.max.outer),
                     "closed": found.closed,
                     "cpu_seconds": spent,
+                    "budget_seconds": options.seconds,
+                    "method": found.method,
                 }
             )
             print(json.dumps(rows[-1]), flush=True)
-            document = {"command": "python benchmarks/auctions.py", "seconds_each": seconds, "ranges": rows}
+            rows.sort(key=lambda row: (SETS.index(row["set"]), row["k"]))
+            document = {"command": "python benchmarks/auctions.py", "ranges": rows}
             RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
             if not found.closed:
                 break

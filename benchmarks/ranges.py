@@ -1,8 +1,9 @@
 """How long proved ranges take, by set and size: both ends searched, proved and re-checked; and learners.
 
-Run `python benchmarks/ranges.py` for the figures in benchmarks/results/ranges.json; `--quick` leaves the long cases
-out. All times are processor seconds of one thread, so that other work on the machine does not count. Games are random:
-payoffs and leader uniform in [0, 1], prior weights uniform integers 1..9, correlated. Other ways: `range_races.py`.
+Run `python benchmarks/ranges.py` for the figures in benchmarks/results/ranges.json; `--only "sf 2 20 8"` for the cases
+that start so (what else is on record stays); `--quick` leaves the long cases out and writes nothing. All times are
+processor seconds of one thread, so that other work on the machine does not count. Games are random: payoffs and leader
+uniform in [0, 1], prior weights uniform integers 1..9, correlated. Other ways: `range_races.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ import numpy as np
 from spverify.solvers.arrays import Problem
 from spverify.solvers.bounds import equilibrium_range
 from spverify.solvers.learners import MultiplicativeWeights, run_learners
-from spverify.solvers.search import Pool, search_cells, search_plans
+from spverify.solvers.search import METHODS, Pool, search_cells, search_plans
 from spverify.verify.game import BayesianGame
 from spverify.verify.kernel import objective_tensor
 
@@ -57,6 +59,12 @@ CASES = (
     ("sf", 2, 10, 8, "leader", True),
     ("sf", 2, 20, 8, "leader", True),
 )
+
+
+def begins(case: Sequence[Any], words: str) -> bool:
+    """Whether a case starts with these words."""
+    wanted = words.split()
+    return [str(word) for word in case[: len(wanted)]] == wanted
 
 
 def random_game(players: int, actions: int, types: int) -> BayesianGame:
@@ -114,11 +122,19 @@ def machine() -> dict[str, Any]:
     return {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "note": "two cores shared with other work",
+        "load": round(os.getloadavg()[0], 1),
         "python": sys.version.split()[0],
         "numpy": np.__version__,
         "highspy": highspy.Highs().version(),
     }
+
+
+def warm_up() -> None:
+    """First calls pay for imports and compilation, which is not what is measured."""
+    for which, methods in METHODS.items():
+        for method in methods:
+            found = equilibrium_range(random_game(2, 3, 2), equilibrium_set=which, method=method)
+            assert found.max.certificate.recheck().accepted
 
 
 def learner_rates() -> list[dict[str, Any]]:
@@ -138,35 +154,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="leave the long cases out, write nothing")
     parser.add_argument(
-        "--only", default="", help='cases that start so, such as "sf" or "sf 2 20 8"; others stay as recorded'
+        "--only", default="", help='cases that start so, such as "sf", "sf 2 20 8" or "learners"; others stay'
     )
     options = parser.parse_args()
-    quick = options.quick
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if options.only and RESULTS.exists() else {}
+    known: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     keys = ("set", "players", "actions", "types", "objective")
-    recorded = {tuple(row[key] for key in keys): row for row in known.get("ranges", ())}
-    cases = []
+    rows = {tuple(row[key] for key in keys): row for row in known.get("ranges", ())}
+    warm_up()
     for *case, long in CASES:
-        if long and quick:
+        if not begins(case, options.only) or (long and options.quick):
             continue
-        if not " ".join(map(str, case)).startswith(options.only):
-            cases.extend(recorded[key] for key in [tuple(case)] if key in recorded)
-            continue
-        cases.append(measure(*case))
-        shown = {k: v for k, v in cases[-1].items() if k != "method"}
-        print(json.dumps(shown), flush=True)
-    learners = known.get("learners_10000_rounds_16_seeds") or learner_rates()
-    print(json.dumps(learners), flush=True)
-    if quick:
-        return
-    document = {
-        "command": "python benchmarks/ranges.py",
-        "seed": SEED,
-        "machine": machine(),
-        "ranges": cases,
-        "learners_10000_rounds_16_seeds": learners,
-    }
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        row = rows[tuple(case)] = measure(*case)
+        print(json.dumps({k: v for k, v in row.items() if k != "method"}), flush=True)
+        known["ranges"] = [rows[key] for *names, _ in CASES if (key := tuple(names)) in rows]
+        record(known, options.quick)
+    if options.only in ("", "learners"):
+        known["learners_10000_rounds_16_seeds"] = learner_rates()
+        print(json.dumps(known["learners_10000_rounds_16_seeds"]), flush=True)
+        record(known, options.quick)
+
+
+def record(known: dict[str, Any], quick: bool) -> None:
+    """Writes what is known by now."""
+    if not quick:
+        document = {"command": "python benchmarks/ranges.py", "seed": SEED, **known, "machine": machine()}
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
