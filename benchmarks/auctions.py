@@ -1,9 +1,8 @@
 """First-price auctions with types: the range of revenue over each equilibrium set, up to the sizes that close.
 
 Run `python benchmarks/auctions.py` for benchmarks/results/auctions.json; `--sets ns --smallest 12 --largest 16`
-measures some sets and sizes only, and keeps what else is on record. A set is followed to the first K that does not
-close in its time. Two bidders, values 1/K..1 independent and uniform, bids 0..1 in steps of 1/K and none above the own
-value, ties split.
+measures some sets and sizes only, and keeps what else is on record. Two bidders, values 1/K..1 independent and uniform,
+bids 0..1 in steps of 1/K and none above the own value, ties split.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ranges import warm_up
 
 from spverify.solvers.bounds import equilibrium_range
 from spverify.verify.game import BayesianGame
@@ -50,17 +50,20 @@ def main() -> None:
     known = json.loads(RESULTS.read_text(encoding="utf-8"))["ranges"] if RESULTS.exists() else []
     measured = range(options.smallest, options.largest + 1)
     rows: list[dict[str, Any]] = [row for row in known if row["set"] not in options.sets or row["k"] not in measured]
+    warm_up()
     for which in options.sets:
         for k in measured:
             began = time.process_time()
             found = equilibrium_range(auction(k), equilibrium_set=which, seconds=options.seconds)
             spent = round(time.process_time() - began, 3)
+            widths = [None if side.width is None else float(side.width) for side in (found.min, found.max)]
             rows.append(
                 {
                     "set": which,
                     "k": k,
                     "min": float(found.min.outer),
                     "max": float(found.max.outer),
+                    "outer_minus_inner": widths,
                     "closed": found.closed,
                     "cpu_seconds": spent,
                     "budget_seconds": options.seconds,
@@ -71,8 +74,6 @@ def main() -> None:
             rows.sort(key=lambda row: (SETS.index(row["set"]), row["k"]))
             document = {"command": "python benchmarks/auctions.py", "ranges": rows}
             RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-            if not found.closed:
-                break
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -121,7 +122,7 @@ def record(rows: list[dict[str, Any]]) -> None:
     document = {
         "command": "python benchmarks/range_races.py",
         "seed": 0,
-        "machine": machine(),
+        "machine": machine() | {name: version(name) for name in EXTRAS.values() if importlib.util.find_spec(name)},
         "limits_of_other_ways": {"cpu_seconds": LIMIT_SECONDS, "gib": LIMIT_GIB},
         "repeats_below_one_second": REPEATS,
         "races": rows,

@@ -144,10 +144,8 @@ def ranges_table(ranges: list[Json]) -> str:
     for found in ranges:
         cells = (found["types"] * found["actions"]) ** found["players"]
         times = [found["search_cpu_seconds"], found["total_cpu_seconds"], max(found["recheck_cpu_seconds"])]
-        widths = found["outer_minus_inner"]
-        width = NOTHING if None in widths else tiny(max(widths))
         own = [found["set"].upper(), sizes(found), f"{cells:,}", found["objective"]]
-        rows.append([*own, *(short(seconds) for seconds in times), width])
+        rows.append([*own, *(short(seconds) for seconds in times), widest(found)])
     return table(["set", "players, actions, types", "cells", "objective", "search", "all", "recheck", "width"], rows)
 
 
@@ -158,10 +156,23 @@ def auctions_table(ranges: list[Json]) -> str:
     rows = []
     for k in sorted({k for k, _ in known}):
         row = [known.get((k, name)) for name in names]
-        shown = ["" if f is None else f"[{f['min']:.4f}, {f['max']:.4f}]" + " open" * (not f["closed"]) for f in row]
-        times = ["" if f is None else short(f["cpu_seconds"]) for f in row]
-        rows.append([str(k), *shown, *times])
+        times = ["" if found is None else short(found["cpu_seconds"]) for found in row]
+        rows.append([str(k), *map(interval, row), *times])
     return table(["K", *(name.upper() for name in names), *(f"{name.upper()}, seconds" for name in names)], rows)
+
+
+def interval(found: Json | None) -> str:
+    """A proved interval, and how far it is from closed."""
+    if found is None:
+        return ""
+    shown = f"[{found['min']:.4f}, {found['max']:.4f}]"
+    return shown if found["closed"] else f"{shown} open by {widest(found)}"
+
+
+def widest(found: Json) -> str:
+    """The larger distance of the two ends' bounds from their plays."""
+    widths = found["outer_minus_inner"]
+    return NOTHING if None in widths else tiny(max(widths))
 
 
 def sizes(row: Json) -> str:
