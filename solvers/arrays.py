@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..verify.candidates import add_gain
 from ..verify.game import BayesianGame, FloatArray
 from ..verify.kernel import marginals
 from ..verify.plain import Tensor
@@ -264,12 +265,15 @@ class Pricer:
         for payoff, low, scale in zip(game.payoffs, problem.payoff_low, problem.payoff_scale, strict=True):
             far = abs(low) > FAR * scale
             self.payoffs.append(np.ascontiguousarray(payoff - low if far else payoff))
-        self.conditional = [game.conditional(i) for i in range(self.n)]
+        owns = [game.marginal(i) for i in range(self.n)]
+        self.shares = [np.divide(1.0, own, out=np.zeros_like(own), where=own > 0)[:, None] for own in owns]
         self.all_feasible = bool(problem.cells.all())
+        self.spare = np.empty(int(np.prod(self.types[self.fixed :])) * self.width)
 
     def blocks(self, multipliers: list[FloatArray]) -> Iterator[tuple[int, FloatArray]]:
         """(first joint type, values (joint types, joint actions)) block by block, for multipliers in scaled units."""
-        scaled = [y / scale for y, scale in zip(multipliers, self.problem.payoff_scale, strict=True)]
+        given = zip(multipliers, self.shares, self.problem.payoff_scale, strict=True)
+        scaled = [y * share / scale for y, share, scale in given]
         size = int(np.prod(self.types[self.fixed :]))
         for k, prefix in enumerate(np.ndindex(*self.types[: self.fixed])):
             yield k * size, self._block(prefix, scaled).reshape(size, self.width)
@@ -281,29 +285,19 @@ class Pricer:
     def _at(self, values: Any, prefix: tuple[int, ...]) -> Any:
         return values[tuple(t if length > 1 else 0 for t, length in zip(prefix, values.shape, strict=False))]
 
-    def _block(self, prefix: tuple[int, ...], multipliers: list[FloatArray]) -> FloatArray:
+    def _block(self, prefix: tuple[int, ...], gains: list[FloatArray]) -> FloatArray:
         problem, n, k = self.problem, self.n, len(prefix)
         rest, tail = self.types[k:], (1,) * self.n
-        prior = problem.game.prior[prefix].reshape((*rest, *tail)) / problem.objective_scale
-        aim = self._at(problem.values, prefix)
         out: FloatArray = np.empty((*rest, *self.actions))
-        np.multiply(aim, problem.sign * prior, out=out)
-        out -= prior * problem.objective_low
-        for i, y in enumerate(multipliers):
+        np.multiply(self._at(problem.values, prefix), problem.sign / problem.objective_scale, out=out)
+        out -= problem.objective_low / problem.objective_scale
+        for i, z in enumerate(gains):
             payoff = self._at(self.payoffs[i], prefix)
-            axis = n - k + i
-            if payoff.shape[axis] == 1 or not y.any():
-                continue
-            z = y[prefix[i]] if i < k else y.reshape([-1 if j == i else 1 for j in range(k, n)] + [y.shape[1]])
-            left, right = payoff.shape[n - k : axis], payoff.shape[axis + 1 :]
-            lines = payoff.reshape(*payoff.shape[: n - k], int(np.prod(left)), y.shape[1], int(np.prod(right)))
-            # the last axis is summed with the multipliers on the right: many products of one line each are slow
-            at_end = lines.shape[-1] == 1
-            deviated = lines[..., 0] @ z[..., :, None] if at_end else z[..., None, None, :] @ lines
-            shape = np.broadcast_shapes(payoff.shape[: n - k], z.shape[:-1])
-            weight = self.conditional[i][prefix].reshape((*rest, *tail))
-            out -= weight * deviated.reshape(*shape, *left, 1, *right)
-            out += (weight * z.sum(axis=-1).reshape(z.shape[:-1] + tail if i >= k else tail)) * payoff
+            if payoff.shape[n - k + i] > 1 and z.any():
+                axes = [-1 if j == i else 1 for j in range(k, n)]
+                own = z[prefix[i]].reshape(*axes, -1) if i < k else z.reshape(*axes, z.shape[1])
+                add_gain(out, payoff, own, i, n, self.spare)
+        out *= problem.game.prior[prefix].reshape((*rest, *tail))
         if not self.all_feasible:
             cells = self._at(problem.game.feasible_cells, prefix)
             out[~np.broadcast_to(cells, out.shape)] = -np.inf

@@ -26,8 +26,9 @@ from .kernel import (
     SETS,
     Recheck,
     check_certificate,
+    conditional_cells,
     exact_gap,
-    exact_value,
+    measured,
     objective_tensor,
     outer_bound,
     potential_tensors,
@@ -234,12 +235,13 @@ def assessed(
 ) -> tuple[Certificate, Fraction, bool]:
     """`attained_certificate`, the play's exact gap, and whether its form shows that it is of the set; by the kernel."""
     document = play.to_document()
-    plain = parse_play(document, game.plain)
+    plain = game.plain
+    exact_play = parse_play(document, plain)
     name, w, extra = _objective(game, objective)
-    gap, _ = exact_gap(game.plain, plain)
-    own = smallest_set(game.plain, plain) if equilibrium_set != "tc" else "tc"
+    conditional = conditional_cells(plain, exact_play)
+    gap, value = (fast_kernel.measured if fast_kernel.big(plain) else measured)(plain, conditional, w)
+    own = smallest_set(plain, exact_play, conditional) if equilibrium_set != "tc" else "tc"
     which = equilibrium_set or own
-    value = exact_value(game.plain, plain, w)
     certificate = _certificate(game, "attained", which, name, max(epsilon, gap), value, {**extra, "play": document})
     return certificate, gap, SETS.index(own) <= SETS.index(which)
 

@@ -1,10 +1,11 @@
-"""The bounds of theory T5 for big games: the same exact answers as `kernel`, in numpy integers.
+"""The kernel for big games: the same exact answers, most of the work done by numpy.
 
-Rounding only ever says where to look: at 30 bits and with a bound on the error, which joint actions may be the largest
-of their joint type; rounded up to 62 bits, which branches the strategic-form search may cut. What is left is reckoned
-without rounding, where many numbers are wanted as sums of limb[k] * 2^(24 k) with the limbs in int64: a product of two
-limbs stays below 2^48, so thousands of products add up without overflow. No floating point decides anything. The
-readable kernel is the reference; the tests hold this one to it.
+Rounding only ever says where to look, with a bound on what it can cost: which joint actions may be the largest of their
+joint type and which regrets the largest of all (`candidates.py`); rounded up to 62 bits, which branches the
+strategic-form search may cut. What is left is reckoned without rounding, in Python's integers, or where many numbers
+are wanted as sums of limb[k] * 2^(24 k) with the limbs in int64: a product of two limbs stays below 2^48, so thousands
+of products add up without overflow. No rounding decides anything. The readable kernel is the reference; the tests hold
+this one to it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernel
+from .candidates import BracketCandidates, IntArray, factor, regret_bounds
 from .digests import game_sha256
-from .kernel import Multipliers, Recheck, joint_types, place, prior_weight
+from .kernel import Conditional, Multipliers, Recheck, joint_types, prior_weight
 from .plain import DoubleNumerators, PlainGame, SumNumerators, Tensor
 
 BITS = 24
@@ -37,9 +39,6 @@ MAX_NODES = 50_000_000
 
 _CHUNK = 1 << 18
 """Numbers worked on at once in that search: what fits the processor's cache a few times over."""
-
-_CLOSE = 64
-"""How many joint actions of a joint type are looked at one by one, when they are all but equal."""
 
 _NEVER = -(1 << 62)
 
@@ -58,8 +57,7 @@ def outer_bound(
     """See `kernel.outer_bound`: same arguments, same exact result, joint actions of a joint type all at once."""
     sign = 1 if sense == "upper" else -1
     brackets = _Brackets(game, objective, sign, multipliers, potentials)
-    total = sum(brackets.largest(types) for types in brackets.live)
-    bound = epsilon * sum((y for *_, y in multipliers), Fraction(0)) + Fraction(total, brackets.unit)
+    bound = epsilon * sum((y for *_, y in multipliers), Fraction(0)) + Fraction(brackets.total(), brackets.unit)
     return sign * bound
 
 
@@ -76,6 +74,7 @@ class _Brackets:
     ) -> None:
         self.game, self.n = game, game.n
         self.gains, common = kernel.scaled_gains(game, objective, multipliers)
+        self.common = common
         self.centred = []
         for f, sums, count in kernel.centred_potentials(potentials or ()):
             numerators = [count * a - b for a, b in zip(f.numerators, sums, strict=True)]
@@ -86,104 +85,138 @@ class _Brackets:
         self.objective = [(sign * (common // part.denominator), part) for part in parts]
         self.live = [types for types in joint_types(game) if self.centred or prior_weight(game, types)]
 
-    def _terms(self, types: tuple[int, ...]) -> tuple[list[tuple[int, Tensor]], list[tuple[int, dict[int, int]]]]:
-        """The bracket at a joint type: a sum of factor times array, less, for some players i, gains[a'] times their
-        payoff were a' played instead; all factors over `unit`."""
-        weight = prior_weight(self.game, types) * self.scale
-        plain = [(self.unit // f.denominator, f) for f in self.centred]
-        moved = []
-        if weight:
-            plain += [(weight * factor, part) for factor, part in self.objective]
-            for i, payoff in enumerate(self.game.payoffs):
-                row = self.gains[i].get(types[i])
-                if row and payoff.shape[self.n + i] > 1:
-                    moved.append((i, {a: gain * weight for a, gain in row.items()}))
-                    plain.append((weight * sum(row.values()), payoff))
-        return plain, moved
-
     def account(self, types: tuple[int, ...]) -> _Account:
         """The bracket at all joint actions of a joint type, without rounding."""
         account = _Account(self.game.action_shape)
-        plain, moved = self._terms(types)
-        for factor, values in plain:
-            account.add(_slice(values, types, self.n), factor)
-        for i, gains in moved:
-            account.deviations(_slice(self.game.payoffs[i], types, self.n), i, gains)
+        for f in self.centred:
+            account.add(_slice(f, types, self.n), self.unit // f.denominator)
+        weight = prior_weight(self.game, types) * self.scale
+        if not weight:
+            return account
+        for times, part in self.objective:
+            account.add(_slice(part, types, self.n), weight * times)
+        for i, payoff in enumerate(self.game.payoffs):
+            row = self.gains[i].get(types[i])
+            if row and payoff.shape[self.n + i] > 1:
+                read = _slice(payoff, types, self.n)
+                account.add(read, weight * sum(row.values()))
+                account.deviations(read, i, {a: gain * weight for a, gain in row.items()})
         return account
 
-    def largest(self, types: tuple[int, ...]) -> int:
-        """The largest bracket over the joint actions feasible at a joint type.
+    def total(self) -> int:
+        """The largest bracket over the joint actions feasible at a joint type, summed over all joint types."""
+        live = np.zeros(self.game.type_shape, dtype=bool)
+        live[tuple(zip(*self.live, strict=True))] = True
+        gains = {
+            i: {t: {a: factor(gain, self.common) for a, gain in row.items()} for t, row in rows.items()}
+            for i, rows in enumerate(self.gains)
+            if rows and self.game.payoffs[i].shape[self.n + i] > 1
+        }
+        places = BracketCandidates(
+            self.game,
+            [(part, factor(times, self.common)) for times, part in self.objective],
+            gains,
+            [(f, factor(1, f.denominator)) for f in self.centred],
+        )
+        total, listed = 0, []
+        for types, chosen in places.found(live):
+            if chosen is None:
+                total += self.account(types).largest(self.game, types)
+            else:
+                listed += [types + actions for actions in chosen]
+        best: dict[tuple[int, ...], int] = {}
+        for cell, bracket in zip(listed, self._at(listed), strict=True):
+            types = cell[: self.n]
+            best[types] = max(bracket, best.get(types, bracket))
+        return total + sum(best.values())
 
-        All are first reckoned to 30 bits, with a bound on how wrong that is; those that may be the largest are then
-        reckoned without rounding.
-        """
-        game, n = self.game, self.n
-        plain, moved = self._terms(types)
-        tables = {id(values): _to_30_bits(values, types, n) for _, values in plain}
-        sizes = [(factor, tables[id(values)][1]) for factor, values in plain]
-        sizes += [(g, tables[id(game.payoffs[i])][1]) for i, gains in moved for g in gains.values()]
-        # factors go to a common unit 2^-lift, in which all of them together stay below 2^30
-        top = max(factor.bit_length() - shift for factor, shift in sizes) + len(sizes).bit_length()
-        lift = 29 - top + self.unit.bit_length()
-        total = np.zeros(game.action_shape, dtype=np.int64)
-        sum_of_factors = 0
-        for factor, values in plain:
-            table, shift = tables[id(values)]
-            short = _shifted(factor, lift - shift) // self.unit
-            sum_of_factors += abs(short)
-            total += table * short
-        for i, gains in moved:
-            table, shift = tables[id(game.payoffs[i])]
-            short_gains = [_shifted(gain, lift - shift) // self.unit for gain in gains.values()]
-            sum_of_factors += sum(map(abs, short_gains))
-            own = np.moveaxis(table, i, -1)[..., list(gains)]
-            total -= np.expand_dims(own @ np.array(short_gains, dtype=np.int64), i)
-        # each term is a factor, wrong by less than 1, times a number of 30 bits, wrong by at most 1
-        wrong = len(sizes) * ((1 << 30) + 1) + sum_of_factors
-        rows = [[a for a, ok in enumerate(game.feasible[i][t]) if ok] for i, t in enumerate(types)]
-        block = total[np.ix_(*rows)]
-        close = np.argwhere(block >= block.max() - 2 * wrong)
-        if len(close) > _CLOSE:
-            return self.account(types).largest(game, types)
-        chosen = [tuple(row[k] for row, k in zip(rows, at, strict=True)) for at in close.tolist()]
-        best = [0] * len(chosen)
-        for factor, values in plain:
-            numerators, start, steps = values.entries, place(values, types + (0,) * n), values.strides[n:]
-            for k, actions in enumerate(chosen):
-                best[k] += factor * numerators[start + sum(map(mul, actions, steps))]
-        for i, gains in moved:
-            payoff = game.payoffs[i]
-            numerators, start, steps = payoff.entries, place(payoff, types + (0,) * n), payoff.strides[n:]
-            deviated: dict[int, int] = {}
-            for k, actions in enumerate(chosen):
-                others = start + sum(map(mul, actions, steps)) - actions[i] * steps[i]
-                if others not in deviated:
-                    deviated[others] = sum(gain * numerators[others + a * steps[i]] for a, gain in gains.items())
-                best[k] -= deviated[others]
-        return max(best)
+    def _at(self, cells: list[tuple[int, ...]]) -> list[int]:
+        """The brackets of some cells, each a joint type and a joint action, without rounding."""
+        if not cells:
+            return []
+        n, index = self.n, np.array(cells, dtype=np.int64)
+        out = [0] * len(cells)
+        for times, part in self.objective:
+            for k, entry in enumerate(_entries(part, index)):
+                out[k] += times * entry
+        for i, rows in enumerate(self.gains):
+            payoff = self.game.payoffs[i]
+            step = payoff.strides[n + i]
+            if not rows or not step:
+                continue
+            used = sorted({a for row in rows.values() for a in row})
+            gains = {t: [row.get(a, 0) for a in used] for t, row in rows.items()}
+            totals = {t: sum(row) for t, row in gains.items()}
+            places, types = index @ payoff.strides, index[:, i].tolist()
+            # what is lost depends on the own type and on what the others do: found once for all cells that share them
+            others, which = np.unique(places - index[:, n + i] * step, return_inverse=True)
+            deviated = _read(payoff, (others[:, None] + np.array(used) * step).ravel())
+            lost: dict[tuple[int, int], int] = {}
+            for k, (t, other, played) in enumerate(zip(types, which.tolist(), _read(payoff, places), strict=True)):
+                if t in gains:
+                    if (t, other) not in lost:
+                        start = other * len(used)
+                        lost[t, other] = sum(map(mul, gains[t], deviated[start : start + len(used)]))
+                    out[k] += totals[t] * played - lost[t, other]
+        weights = _entries(self.game.prior, index[:, :n])
+        out = [value * weight * self.scale for value, weight in zip(out, weights, strict=True)]
+        for f in self.centred:
+            times = self.unit // f.denominator
+            for k, entry in enumerate(_entries(f, index)):
+                out[k] += times * entry
+        return out
 
 
-def _to_30_bits(values: Tensor, types: tuple[int, ...], n: int) -> tuple[Limbs, int]:
-    """An array's numerators at one joint type, times 2^shift so that they just stay within 30 bits; and shift.
+def measured(game: PlainGame, conditional: Conditional, objective: Tensor) -> tuple[Fraction, Fraction]:
+    """See `kernel.measured`: only regrets that may be the largest are reckoned without rounding."""
+    cells, scale, weights, total = conditional
+    n, one = game.n, scale * total
+    index = np.array([types + actions for types, row in cells.items() for actions, _ in row], dtype=np.int64)
+    parts = [weights[types] * mass for types, row in cells.items() for _, mass in row]
+    value = Fraction(sum(map(mul, parts, _entries(objective, index))), one * objective.denominator)
+    masses = np.array([part / one for part in parts])
+    visits = [[0] * count for count in game.type_shape]
+    for types in cells:
+        for i, t in enumerate(types):
+            visits[i][t] += weights[types]
+    bounds, floor, gap = [], Fraction(0), Fraction(0)
+    for i, payoff in enumerate(game.payoffs):
+        step, own_types, own = payoff.strides[n + i], index[:, i], index[:, n + i]
+        places = (index @ payoff.strides - own * step)[:, None] + np.arange(game.action_shape[i]) * step
+        feasible = np.array(game.feasible[i], dtype=bool)
+        least, most, exponent = regret_bounds(payoff, places, own_types, own, masses, feasible)
+        unit = Fraction(2) ** exponent / payoff.denominator
+        bounds.append((places, most, unit))
+        floor = max(floor, Fraction(float(least.max(initial=0.0))) * unit)
+    for i, (payoff, (places, most, unit)) in enumerate(zip(game.payoffs, bounds, strict=True)):
+        close = most >= min(math.floor(floor / unit), 1 << 60)
+        for t in np.flatnonzero(close.any(axis=1)).tolist():
+            here = np.flatnonzero(index[:, i] == t)
+            chances = [parts[k] for k in here.tolist()]
+            played = sum(map(mul, chances, _read(payoff, places[here, index[here, n + i]])))
+            actions = np.flatnonzero(close[t])
+            entries = _read(payoff, places[np.ix_(here, actions)].ravel())
+            gain = max(sum(map(mul, chances, entries[k :: len(actions)])) for k in range(len(actions))) - played
+            gap = max(gap, Fraction(gain, visits[i][t] * scale * payoff.denominator))
+    return gap, value
 
-    Each is within 1 of what it should be.
-    """
-    at = tuple(t if length > 1 else 0 for t, length in zip(types, values.shape[:n], strict=True))
+
+def _entries(values: Tensor, index: IntArray) -> list[int]:
+    """The numerators at some cells, (count, 2 n)."""
+    if isinstance(values.numerators, SumNumerators):
+        terms = [(values.denominator // term.denominator, _entries(term, index)) for term in values.numerators.terms]
+        return [sum(times * entries[k] for times, entries in terms) for k in range(len(index))]
+    return _read(values, index @ values.strides)
+
+
+def _read(values: Tensor, places: IntArray) -> list[int]:
+    """The numerators at some places, (count,)."""
     if isinstance(values.numerators, DoubleNumerators):
-        doubles = np.frombuffer(values.numerators.values).reshape(values.shape)[at]
-        shift = 30 - math.frexp(max(float(doubles.max()), -float(doubles.min())))[1]
-        # both steps are without error, but for rounding to a whole number
-        return np.rint(np.ldexp(doubles, shift)).astype(np.int64), shift - values.numerators.shift
-    start = sum(t * stride for t, stride in zip(at, values.strides, strict=False))
-    numerators = values.numerators[start : start + math.prod(values.shape[n:])]
-    shift = 30 - max(abs(numerator) for numerator in numerators).bit_length()
-    short = [_shifted(numerator, shift) for numerator in numerators]
-    return np.array(short, dtype=np.int64).reshape(values.shape[n:]), shift
-
-
-def _shifted(value: int, by: int) -> int:
-    """value times 2^by; rounded down if by is negative."""
-    return value << by if by >= 0 else value >> -by
+        with np.errstate(over="ignore"):
+            read = np.ldexp(np.frombuffer(values.numerators.values)[places], values.numerators.shift)
+        if np.isfinite(read).all():
+            return list(map(int, read.tolist()))
+    return [values.numerators[k] for k in places.tolist()]
 
 
 def strategic_form_holds(
@@ -219,7 +252,12 @@ def check_certificate(document: object, game: PlainGame | None = None) -> Rechec
     if game is not None:
         game_sha256(game)
     return kernel.check_certificate(
-        document, game, max_nodes=MAX_NODES, outer=outer_bound, strategic=strategic_form_holds
+        document,
+        game,
+        max_nodes=MAX_NODES,
+        outer=outer_bound,
+        strategic=strategic_form_holds,
+        measure=measured,
     )
 
 
@@ -474,4 +512,4 @@ def _double_limbs(values: npt.NDArray[np.float64], shift: int) -> Limbs | None:
 
 def big(game: PlainGame) -> bool:
     """Whether this module is quicker than the readable kernel on this game."""
-    return math.prod(game.type_shape) * math.prod(game.action_shape) > 1_000
+    return math.prod(game.type_shape) * math.prod(game.action_shape) > 500

@@ -77,12 +77,11 @@ def prior_weight(game: PlainGame, types: Sequence[int]) -> int:
 
 def marginals(game: PlainGame) -> list[list[Fraction]]:
     """p_i(t_i) for each player and own type."""
-    out = [[Fraction(0)] * count for count in game.type_shape]
-    for types in joint_types(game):
-        weight = Fraction(prior_weight(game, types), game.prior.denominator)
+    out = [[0] * count for count in game.type_shape]
+    for types, weight in zip(joint_types(game), game.prior.numerators, strict=True):
         for i, t in enumerate(types):
             out[i][t] += weight
-    return out
+    return [[Fraction(weight, game.prior.denominator) for weight in row] for row in out]
 
 
 def objective_tensor(game: PlainGame, objective: str, custom: object = None) -> Tensor:
@@ -134,7 +133,8 @@ def conditional_cells(game: PlainGame, play: PlainPlay) -> Conditional:
     if play.kind == "conditional" and play.sigma is None:
         denominator = common_denominator((chance.denominator for *_, chance in play.cells), len(play.cells))
         for types, actions, chance in play.cells:
-            cells.setdefault(types, []).append((actions, int(chance * denominator)))
+            mass = chance.numerator * (denominator // chance.denominator)
+            cells.setdefault(types, []).append((actions, mass))
         return cells, denominator, weights, weight_denominator
     if play.kind == "conditional":
         assert play.sigma is not None
@@ -244,6 +244,11 @@ def exact_gap(game: PlainGame, play: PlainPlay) -> tuple[Fraction, tuple[int, in
     return _largest(exact_regrets(game, play))
 
 
+def measured(game: PlainGame, conditional: Conditional, objective: Tensor) -> tuple[Fraction, Fraction]:
+    """The gap of a play and its value, from what `conditional_cells` says of it."""
+    return _largest(_regrets(game, conditional))[0], _value(game, conditional, objective)
+
+
 def _largest(regrets: list[list[list[Fraction | None]]]) -> tuple[Fraction, tuple[int, int, int] | None]:
     best, witness = Fraction(0), None
     for i, rows in enumerate(regrets):
@@ -254,13 +259,16 @@ def _largest(regrets: list[list[list[Fraction | None]]]) -> tuple[Fraction, tupl
     return best, witness
 
 
-def is_non_signalling(game: PlainGame, play: PlainPlay) -> bool:
-    """Whether for each j the marginal of sigma on a_-j is the same for all types of j, exactly (theory T4)."""
+def is_non_signalling(game: PlainGame, play: PlainPlay, conditional: Conditional | None = None) -> bool:
+    """Whether for each j the marginal of sigma on a_-j is the same for all types of j, exactly (theory T4).
+
+    ``conditional`` spares finding `conditional_cells` again.
+    """
     if play.kind in ("plan", "mixture"):
         return True
     if play.kind == "log":
         return False
-    cells, _, weights, _ = conditional_cells(game, play)
+    cells, _, weights, _ = conditional or conditional_cells(game, play)
     if len(cells) < len(weights):
         return False  # nothing is said at some types of probability 0, where the marginals count as well
     for j in range(game.n):
@@ -275,11 +283,11 @@ def is_non_signalling(game: PlainGame, play: PlainPlay) -> bool:
     return True
 
 
-def smallest_set(game: PlainGame, play: PlainPlay) -> str:
-    """The smallest of sf, ns, tc that the form of the play shows it to belong to."""
+def smallest_set(game: PlainGame, play: PlainPlay, conditional: Conditional | None = None) -> str:
+    """The smallest of sf, ns, tc that the form of the play shows it to belong to; arguments as `is_non_signalling`."""
     if play.kind in ("plan", "mixture"):
         return "sf"
-    return "ns" if is_non_signalling(game, play) else "tc"
+    return "ns" if is_non_signalling(game, play, conditional) else "tc"
 
 
 # ------------------------------------------------------------------------------- outer bounds
@@ -557,6 +565,7 @@ def check_certificate(
     max_nodes: int = MAX_NODES,
     outer: Callable[..., Fraction] = outer_bound,
     strategic: Callable[..., tuple[bool, int]] = strategic_form_holds,
+    measure: Callable[..., tuple[Fraction, Fraction]] = measured,
 ) -> Recheck:
     """Re-proves a certificate (theory T5).
 
@@ -564,7 +573,8 @@ def check_certificate(
         document: a ``spverify-certificate`` document.
         game: the game, needed where the certificate does not carry it; must be the same game where it does.
         max_nodes: how long the strategic-form search may take before the certificate is refused.
-        outer, strategic: what computes the outer bound, and searches strategies; `fast_kernel` puts its own here.
+        outer, strategic, measure: what computes the outer bound, searches strategies, and measures plays; `fast_kernel`
+            puts its own here.
 
     Raises:
         FormatError, CertificateError: the document is not a certificate, or there is no game to check it on.
@@ -589,7 +599,7 @@ def check_certificate(
     if claim.kind in ("upper", "lower"):
         reason = _check_outer(game, claim, objective, evidence, max_nodes, outer, strategic)
     else:
-        reason = _check_play(game, claim, objective, evidence)
+        reason = _check_play(game, claim, objective, evidence, measure)
     return Recheck(reason is None, sentence, claim.value, reason)
 
 
@@ -690,7 +700,13 @@ def _check_outer(
     return f"the multipliers prove only {_decimal(bound, out)}, not {_decimal(claim.value, back)}"
 
 
-def _check_play(game: PlainGame, claim: Claim, objective: Tensor, evidence: dict[str, Any]) -> str | None:
+def _check_play(
+    game: PlainGame,
+    claim: Claim,
+    objective: Tensor,
+    evidence: dict[str, Any],
+    measure: Callable[..., tuple[Fraction, Fraction]],
+) -> str | None:
     if evidence.get("play") is None:
         raise CertificateError("is missing", field="evidence.play")
     if evidence.get("multipliers") or evidence.get("potentials"):
@@ -702,13 +718,12 @@ def _check_play(game: PlainGame, claim: Claim, objective: Tensor, evidence: dict
         raise
     if play.kind == "log":
         raise CertificateError("a log certifies no play; give the play itself", field="evidence.play")
-    if SETS.index(smallest_set(game, play)) > SETS.index(claim.equilibrium_set):
-        return f"the play is not shown to belong to the {SET_NAMES[claim.equilibrium_set]}"
     conditional = conditional_cells(game, play)
-    gap, _ = _largest(_regrets(game, conditional))
+    if SETS.index(smallest_set(game, play, conditional)) > SETS.index(claim.equilibrium_set):
+        return f"the play is not shown to belong to the {SET_NAMES[claim.equilibrium_set]}"
+    gap, value = measure(game, conditional, objective)
     if claim.kind == "gap":
         return None if gap == claim.value else f"the gap is {_decimal(gap, 'nearest')}, not what is claimed"
-    value = _value(game, conditional, objective)
     if value != claim.value:
         return f"the play is worth {_decimal(value, 'nearest')}, not what is claimed"
     if gap <= claim.epsilon:

@@ -70,11 +70,14 @@ def parse_number(value: object, where: str = "number") -> Fraction:
         if len(value) > 2 * MAX_DIGITS:
             raise FormatError(f"a number of {len(value)} characters is longer than allowed", field=where)
         text = value.strip()
-        if _RATIONAL.fullmatch(text) or _DECIMAL.fullmatch(text):
-            try:
+        try:
+            if _RATIONAL.fullmatch(text):
+                over, _, under = text.partition("/")
+                return Fraction(int(over), int(under or 1))
+            if _DECIMAL.fullmatch(text):
                 return Fraction(text)
-            except (ZeroDivisionError, ValueError):
-                pass
+        except (ZeroDivisionError, ValueError):
+            pass
         raise FormatError(f'expected a number or a string such as "1/3" or "0.1", got {_show(value)}', field=where)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise FormatError(f"expected a number, got {_show(value)}", field=where)
@@ -264,8 +267,11 @@ class DoubleNumerators(Sequence[int]):
         return self._kept
 
     def _numerator(self, value: float) -> int:
-        numerator, denominator = value.as_integer_ratio()
-        return numerator << (self.shift - denominator.bit_length() + 1)
+        try:
+            return int(math.ldexp(value, self.shift))  # a whole number by now, so no digit is lost
+        except OverflowError:
+            numerator, denominator = value.as_integer_ratio()
+            return numerator << (self.shift - denominator.bit_length() + 1)
 
     def texts(self) -> Iterator[str]:
         """`number_text` of the doubles; they are in lowest terms as they come."""
@@ -742,8 +748,21 @@ def exact_row(values: Sequence[object], where: str) -> tuple[list[Fraction], Fra
     Rationals must sum to exactly 1. With a float among them the sum may be off by 1e-9; the row is then normalised
     and put on the 2^-40 grid by largest remainder (ties to the lowest index), so zeros stay zero.
     """
-    parts, one, change = _exact_parts(values, where)
-    return [Fraction(part, one) for part in parts], change
+    if any(isinstance(value, float) for value in values):
+        parts, one, change = _exact_parts(values, where)
+        return [Fraction(part, one) for part in parts], change
+    row = _row(values, where)
+    _exact_parts(row, where)
+    return row, Fraction(0)
+
+
+def _row(values: Sequence[object], where: str) -> list[Fraction]:
+    """Probabilities as they are written."""
+    row = [parse_number(value, f"{where}[{k}]") for k, value in enumerate(values)]
+    for k, entry in enumerate(row):
+        if entry.numerator < 0:
+            raise PlayError(f"expected a probability, got the negative {show(entry)}", field=f"{where}[{k}]")
+    return row
 
 
 def _exact_parts(values: Sequence[object], where: str) -> tuple[list[int], int, Fraction]:
@@ -753,11 +772,7 @@ def _exact_parts(values: Sequence[object], where: str) -> tuple[list[int], int, 
         one = max((denominator for _, denominator in ratios), default=1)  # all of them are powers of two
         parts = [numerator * (one // denominator) for numerator, denominator in ratios]
     else:
-        row = [parse_number(value, f"{where}[{k}]") for k, value in enumerate(values)]
-        for k, entry in enumerate(row):
-            if entry.numerator < 0:
-                raise PlayError(f"expected a probability, got the negative {show(entry)}", field=f"{where}[{k}]")
-        parts, one = _whole(row)
+        parts, one = _whole(_row(values, where))
     total = sum(parts)
     if not any(isinstance(value, float) for value in values):
         if total != one:
@@ -978,11 +993,13 @@ def _check_cell(types: object, actions: object, game: PlainGame, where: str) -> 
             raise PlayError(f"expected {game.n} {name}, one a player", field=where)
     assert isinstance(types, (list, tuple))
     assert isinstance(actions, (list, tuple))
-    for i, t in enumerate(types):
-        if isinstance(t, bool) or not isinstance(t, int) or not 0 <= t < game.type_shape[i]:
-            upper = game.type_shape[i] - 1
-            raise PlayError(f"expected a type index from 0 to {upper}, got {_show(t)}", field=f"{where}[0][{i}]")
-        _check_action(actions[i], game, i, t, f"{where}[1][{i}]")
+    for i, (t, a, mask) in enumerate(zip(types, actions, game.feasible, strict=True)):
+        if type(t) is not int or not 0 <= t < len(mask):
+            raise PlayError(
+                f"expected a type index from 0 to {len(mask) - 1}, got {_show(t)}", field=f"{where}[0][{i}]"
+            )
+        if type(a) is not int or not 0 <= a < len(mask[t]) or not mask[t][a]:
+            _check_action(a, game, i, t, f"{where}[1][{i}]")
     return tuple(types), tuple(actions)
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .errors import PlayError
 from .game import BayesianGame, FloatArray, array_of, axis_letters
-from .plain import PlainPlay, number_json, parse_play
+from .plain import PlainPlay, number_text, parse_play
 
 IntArray = npt.NDArray[np.int64]
 _CHUNK_CELLS = 1 << 22
@@ -254,5 +254,6 @@ def _json(values: Any) -> Any:
 
 def _exact_json(value: Fraction) -> int | str:
     """A rational row must stay rational: a float among its entries would mean 'round me to the grid'."""
-    shown = number_json(value)
-    return shown if isinstance(shown, int) else f"{value.numerator}/{value.denominator}"
+    if value.denominator == 1 and abs(value.numerator) < 1 << 53:
+        return value.numerator
+    return number_text(value)

@@ -1,15 +1,16 @@
 """The kernel's fast twin gives the same exact numbers; big games and sparse plays go through it."""
 
+import math
 from array import array
 from fractions import Fraction
 from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spverify.verify import fast_kernel, kernel
+from spverify.verify import candidates, fast_kernel, kernel
 from spverify.verify.certificate import attained_certificate, gap_certificate, outer_certificate, round_multipliers
 from spverify.verify.errors import FormatError, PlayError
 from spverify.verify.fast_kernel import BITS, tensor_limbs
@@ -26,9 +27,20 @@ def both(game, **arguments):
     return [module.outer_bound(game.plain, **arguments) for module in (kernel, fast_kernel)]
 
 
+@pytest.fixture(params=["as it is", "blocks of one joint type", "always fine", "nothing listed"])
+def way(request, monkeypatch):
+    """How the candidates are found may differ, what comes out may not."""
+    for name, value in {
+        "blocks of one joint type": {"BLOCK_CELLS": 1},
+        "always fine": {"FEW": 0},
+        "nothing listed": {"MANY": 0},
+    }.get(request.param, {}).items():
+        monkeypatch.setattr(candidates, name, value)
+
+
 @given(data=st.data())
-@settings(max_examples=200)
-def test_equal_on_rational_games(data):
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_equal_on_rational_games(data, way):
     game = data.draw(games(max_cells=120))
     rows = []
     for i in range(game.n_players):
@@ -95,6 +107,17 @@ def test_the_strategic_search_stops_at_its_node_limit():
         assert not holds and nodes > 4
 
 
+@given(data=st.data())
+@settings(max_examples=150)
+def test_plays_are_measured_alike(data):
+    game = data.draw(games(max_cells=120))
+    play = exact(data.draw(plays(game)), game)
+    conditional = kernel.conditional_cells(game.plain, play)
+    for objective in ("leader", "welfare"):
+        w = objective_tensor(game.plain, objective)
+        assert fast_kernel.measured(game.plain, conditional, w) == kernel.measured(game.plain, conditional, w)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9, 1e-300, 1e99, "mixed", "whole"])
 @pytest.mark.parametrize("shape", [(2, 3, 3, 4), (1, 1, 60, 60), (2, 1, 2, 2, 3, 2)])
 def test_equal_on_doubles_of_all_sizes(shape, scale, monkeypatch):
@@ -120,6 +143,12 @@ def test_equal_on_doubles_of_all_sizes(shape, scale, monkeypatch):
         w = objective_tensor(game.plain, objective)
         one, two = both(game, objective=w, sense="lower", epsilon=Fraction(1, 7), multipliers=rows)
         assert one == two
+        for spread in (0.01, 10.0):
+            sigma = rng.dirichlet(np.full(math.prod(shape[n:]), spread), shape[:n])
+            play = exact(ConditionalPlay(sigma.reshape(shape).tolist()), game)
+            conditional = kernel.conditional_cells(game.plain, play)
+            one, two = (module.measured(game.plain, conditional, w) for module in (kernel, fast_kernel))
+            assert one == two
 
 
 @pytest.mark.parametrize(
@@ -253,7 +282,7 @@ def test_carries_in_between_change_nothing(monkeypatch):
     rows = [(i, t, a, Fraction(10**40 + a, 7**30)) for i in range(2) for t in range(2) for a in range(5)]
     arguments = {"objective": objective_tensor(game.plain, "welfare"), "sense": "upper", "epsilon": Fraction(0)}
     expected = kernel.outer_bound(game.plain, multipliers=rows, **arguments)
-    monkeypatch.setattr(fast_kernel, "_CLOSE", 0)
+    monkeypatch.setattr(candidates, "MANY", 0)
     for name in ("_MOST_TERMS", "_BESIDE"):
         monkeypatch.setattr(fast_kernel, name, 2)
     assert fast_kernel.outer_bound(game.plain, multipliers=rows, **arguments) == expected
