@@ -118,6 +118,47 @@ def test_plays_are_measured_alike(data):
         assert fast_kernel.measured(game.plain, conditional, w) == kernel.measured(game.plain, conditional, w)
 
 
+def uneven(rng, shape):
+    """An array with ties, with all but ties, or with numbers of very different sizes."""
+    kind = rng.integers(5)
+    if kind < 2:
+        return rng.integers(-3, 4, shape) + rng.standard_normal(shape) * (1e-15, 0.0)[kind]
+    if kind == 2:
+        return rng.standard_normal(shape) * 10.0 ** rng.integers(-20, 20, shape)
+    return rng.random(shape) + (0.0, 1e6)[kind - 3]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_where_much_is_all_but_equal(seed):
+    """What may be the largest is not to be missed, however little the others are below it or joint types weigh."""
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        n = int(rng.integers(1, 4))
+        shape = (*rng.integers(1, 4, n), *rng.integers(1, 5, n))
+        prior = 10.0 ** -rng.integers(0, 13, shape[:n])
+        masks = [rng.random((shape[i], shape[n + i])) < 0.8 for i in range(n)]
+        for mask in masks:
+            mask[:, 0] |= ~mask.any(axis=1)
+        game = BayesianGame(
+            prior / prior.sum(), [uneven(rng, shape) for _ in range(n)], leader=uneven(rng, shape), feasible=masks
+        )
+        y = [mask * (rng.random(mask.shape) < 0.5) * 10.0 ** rng.uniform(-12, 3, mask.shape) for mask in masks]
+        f = None
+        if rng.random() < 0.4:
+            axes = [[1 if k == n + j else length for k, length in enumerate(shape)] for j in range(n)]
+            f = [rng.standard_normal(a) * 10.0 ** rng.integers(-12, 3) for a in axes]
+            f = potential_tensors(game.plain, [[Fraction(x) for x in part.ravel().tolist()] for part in f])
+        sigma = rng.random(shape) ** 8 * game.feasible_cells
+        sigma /= sigma.sum(axis=tuple(range(n, 2 * n)), keepdims=True)
+        conditional = kernel.conditional_cells(game.plain, exact(ConditionalPlay(sigma.tolist()), game))
+        for objective in ("leader", "welfare"):
+            w = objective_tensor(game.plain, objective)
+            rows = round_multipliers(game, y, 1 << 80)
+            one, two = both(game, objective=w, sense="upper", epsilon=Fraction(0), multipliers=rows, potentials=f)
+            assert one == two
+            assert fast_kernel.measured(game.plain, conditional, w) == kernel.measured(game.plain, conditional, w)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9, 1e-300, 1e99, "mixed", "whole"])
 @pytest.mark.parametrize("shape", [(2, 3, 3, 4), (1, 1, 60, 60), (2, 1, 2, 2, 3, 2)])
 def test_equal_on_doubles_of_all_sizes(shape, scale, monkeypatch):
