@@ -20,15 +20,18 @@ from .arrays import IntArray, Problem
 from .newton import MOST_LIFT, Cells, NonSignalling, Step, TypeConditional, masked, subsets
 
 TOLERANCE = 1e-10
-"""Objectives are scaled to [0, 1]: the search ends where bound and value are this close."""
+"""Objectives are scaled to [0, 1]: the search has converged where bound and value are this close."""
+
+AIM = {True: 1e-10, False: 1e-12}
+"""And it ends where they are this close, over the type-conditional set (whose end is made sharp afterwards) or not."""
 
 FEASIBLE = 2e-11
-"""And where rows are missed by no more than this."""
+"""And rows are missed by no more than this."""
 
 MOST_ROUNDS = 120
 
 SETTLED, IDLE = 1e-8, 3
-"""It also ends where bound and value are this close and the bound has not moved for so many rounds."""
+"""It also ends where bound and value are about this close and the bound has not moved for so many rounds."""
 
 NEAR = 1e-7
 """Cells of a reduced cost up to this may have mass at an optimum."""
@@ -36,8 +39,9 @@ NEAR = 1e-7
 BACK = 0.995
 """Share of the way to the boundary that a step goes."""
 
-ACCURATE, MOST_STEPS = 3e-12, 12
-"""A step's equations are met to this, by GMRES in at most so many steps (measured)."""
+ACCURATE, SHARE, MOST_STEPS = 3e-12, 0.1, 12
+"""A step's equations are met to this, or to a share of the complementarity, by GMRES in at most so many steps; of the
+predictor's only the factors' answer is asked, which takes fewer rounds too (measured)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +85,7 @@ def bytes_needed(problem: Problem, *, signalling: bool) -> float:
     """What the search takes beside the game, about."""
     dense, local = unknowns(problem, signalling=signalling)
     cells, joint = float(np.prod(problem.game.shape)), problem.game.prior.size
-    return 8.0 * ((11 if signalling else 16) * cells + 2.0 * joint * local**2 + 3.0 * dense**2)
+    return 8.0 * ((10 if signalling else 15) * cells + 3.0 * joint * local**2 + 3.0 * dense**2)
 
 
 def interior_point(
@@ -102,6 +106,7 @@ def interior_point(
 class _Search:
     def __init__(self, system: Any) -> None:
         self.system, cells = system, system.cells
+        self.aim = AIM[cells.signalling]
         shape, m = (cells.count, *cells.actions), cells.problem.n_regrets
         self.sigma, self.s, self.second = np.empty(shape), np.empty(shape), np.zeros(shape)
         self.ratio, self.masses = np.empty(shape), np.empty(shape)
@@ -127,12 +132,13 @@ class _Search:
         lasted, idle = 0.0, 0
         try:
             while True:
-                residual, smallest, value = self._look()
+                smallest, value = self._look()
                 system = self.system
-                missed = system.missed(system.push(lambda block: self.sigma[block]), self.r, self.y)
+                pushed = system.push(lambda block: self.sigma[block])
+                missed = system.missed(pushed, self.r, self.y)
                 miss = max(float(np.abs(part).max(initial=0.0)) for part in missed[:2])
                 bound = system.bound(self.y, smallest)
-                idle = idle + 1 if bound > highest - TOLERANCE else 0
+                idle = idle + 1 if bound > highest - self.aim else 0
                 if best is None or bound < highest:
                     highest, best = bound, (self.y, system.duals, system)
                 if progress:
@@ -140,12 +146,16 @@ class _Search:
                         f"round {rounds}, value {value:.6f} (rows missed by {miss:.0e}), bound {highest:.6f} (scaled)"
                     )
                 converged = highest - value <= TOLERANCE and miss <= FEASIBLE
-                if converged or rounds == MOST_ROUNDS or monotonic() + lasted > deadline:
+                if (
+                    (converged and highest - value <= self.aim)
+                    or rounds == MOST_ROUNDS
+                    or monotonic() + lasted > deadline
+                ):
                     break
                 if idle >= IDLE and self.mean * self.total <= SETTLED:
                     break  # the bound is as good as it gets; the play is not for doubles to find this way
                 began = monotonic()
-                self._round(residual, missed)
+                self._round(pushed, missed)
                 lasted, rounds = monotonic() - began, rounds + 1
                 last = system.worn(self.sigma)
                 if last is not None:
@@ -163,43 +173,40 @@ class _Search:
         potentials = system.potentials(y, duals)
         return Interior(sigma, near, y, self.r, potentials, value, highest, rounds, converged, interrupted)
 
-    def _look(self) -> tuple[FloatArray, FloatArray, float]:
-        """By how much reduced costs miss s; each joint type's smallest reduced cost; and the value."""
+    def _look(self) -> tuple[FloatArray, float]:
+        """Each joint type's smallest reduced cost, and the value; s becomes those costs, where rounding lets it."""
         cells = self.system.cells
         smallest, cost, self.mean = np.empty(cells.count), 0.0, float(self.r @ self.y)
-        residual = np.empty_like(self.s)
         for block in cells.blocks:
             slack = masked(cells, block, self._slack(block), np.inf)
             smallest[block] = slack.reshape(len(slack), -1).min(axis=1)
             cost += float(np.vdot(cells.cost(block), self.sigma[block]))
-            residual[block] = masked(cells, block, slack - self.s[block], 0.0)
+            self.s[block] = masked(cells, block, np.maximum(slack, 0.5 * self.s[block]), 1.0)
             self.mean += float(np.vdot(self.sigma[block], self.s[block]))
         self.mean /= self.total
-        return residual, smallest, -cost
+        return smallest, -cost
 
-    def _round(self, residual: FloatArray, missed: Any) -> None:
+    def _round(self, pushed: Any, missed: Any) -> None:
         """One predictor step to see how far the complementarity can fall, and one corrected step."""
         system, sigma, s, r, y = self.system, self.sigma, self.s, self.r, self.y
         cells, ratio, masses = system.cells, self.ratio, self.masses
         for block in cells.blocks:
             np.divide(sigma[block], s[block], out=ratio[block])
-            np.multiply(ratio[block], residual[block], out=masses[block])
-            masses[block] += sigma[block]
-            np.negative(masses[block], out=masses[block])
+            np.negative(sigma[block], out=masses[block])
         system.factor(lambda block: ratio[block], y / r)
-        step = self._direction(missed, -r)
+        step = system.solve(tuple(-part for part in pushed), missed, -r)
         dr = -r - step.y * r / y
         primal, dual = _longest(r, dr), _longest(y, step.y)
         crossed = np.array([dr @ y, r @ step.y, dr @ step.y])
         second = self.second
         for block in cells.blocks:
-            dsigma, ds = self._change(block, residual, step)
+            dsigma, ds = self._change(block, step)
             primal, dual = min(primal, _longest(sigma[block], dsigma)), min(dual, _longest(s[block], ds))
             np.multiply(dsigma, ds, out=second[block])
             crossed += [np.vdot(dsigma, s[block]), np.vdot(sigma[block], ds), second[block].sum()]
         after = self.mean + float(crossed @ [primal, dual, primal * dual]) / self.total
         target = self.mean * float(np.clip(after / self.mean, 1e-6, 1.0)) ** 3
-        target = max(target, 0.5 * TOLERANCE / self.total)
+        target = max(target, 0.5 * self.aim / self.total)
         for block in cells.blocks:
             masses[block] += masked(cells, block, target - second[block], 0.0) / s[block]
         line = (target - dr * step.y) / y - r
@@ -208,7 +215,7 @@ class _Search:
         primal, dual = _longest(r, dr), _longest(y, step.y)
         for block in cells.blocks:
             # kept where the masses and the products were, which have done their part
-            masses[block], second[block] = self._change(block, residual, step)
+            masses[block], second[block] = self._change(block, step)
             primal = min(primal, _longest(sigma[block], masses[block]))
             dual = min(dual, _longest(s[block], second[block]))
         primal, dual = min(1.0, BACK * primal), min(1.0, BACK * dual)
@@ -218,12 +225,12 @@ class _Search:
         self.r, self.y = r + primal * dr, y + dual * step.y
         system.advance(step, primal, dual)
 
-    def _change(self, block: slice, residual: FloatArray, step: Step) -> tuple[FloatArray, FloatArray]:
+    def _change(self, block: slice, step: Step) -> tuple[FloatArray, FloatArray]:
         """Steps of sigma and s at a block."""
         pulled = self.system.pull(block, step.y, step.z)
         dsigma = self.ratio[block] * pulled
         dsigma += self.masses[block]
-        return dsigma, masked(self.system.cells, block, residual[block] - pulled, 0.0)
+        return dsigma, masked(self.system.cells, block, np.negative(pulled, out=pulled), 0.0)
 
     def _direction(self, missed: Any, line: FloatArray) -> Step:
         """The step that solves the equations: from the factors, for the non-signalling set made accurate by GMRES."""
@@ -231,6 +238,7 @@ class _Search:
         step: Step = system.solve(system.push(lambda block: self.masses[block]), missed, line)
         if not isinstance(system, NonSignalling):
             return step
+        accuracy = max(ACCURATE, SHARE * self.mean)
 
         def effect(step: Step, line: FloatArray, *, whole: bool) -> FloatArray:
             def pushed(block: slice) -> FloatArray:
@@ -243,7 +251,7 @@ class _Search:
         left = np.concatenate([part.ravel() for part in missed]) - effect(step, line, whole=True)
         size = rest = float(np.linalg.norm(left))
         none = (np.zeros_like(step.z), np.zeros(sum(system.cells.types)))
-        basis, steps, table = [left / size] if size > ACCURATE else [], [], np.zeros((MOST_STEPS + 1, MOST_STEPS))
+        basis, steps, table = [left / size] if size > accuracy else [], [], np.zeros((MOST_STEPS + 1, MOST_STEPS))
         weights = np.zeros(0)
         for k in range(MOST_STEPS if basis else 0):
             rows, regrets, shared = np.split(basis[k], [step.z.size, step.z.size + len(step.y)])
@@ -257,7 +265,7 @@ class _Search:
             goal = np.append(size, np.zeros(k + 1))
             weights = np.linalg.lstsq(table[: k + 2, : k + 1], goal, rcond=None)[0]
             rest = float(np.linalg.norm(goal - table[: k + 2, : k + 1] @ weights))
-            if rest <= ACCURATE or table[k + 1, k] <= 1e-14 * size:
+            if rest <= accuracy or table[k + 1, k] <= 1e-14 * size:
                 break
             basis.append(image / table[k + 1, k])
         if rest > 1e-8:

@@ -406,7 +406,8 @@ def centred(
     where[tight] = np.arange(len(tight))
     matrix, kept = np.zeros((len(tight), columns.count)), where[columns.row] >= 0
     matrix[where[columns.row[kept]], columns.column[kept]] = columns.value[kept]
-    cost, normal = np.asarray(columns.cost, dtype=float), (matrix * x) @ matrix.T
+    cost, weighed = np.asarray(columns.cost, dtype=float), matrix * np.sqrt(x)
+    normal = weighed @ weighed.T
     try:
         factors = cho_factor(normal, lower=True, check_finite=False)
     except LinAlgError:

@@ -6,12 +6,14 @@ type the masses that must be the same for all types of some players, and regrets
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import combinations
+import math
+from collections.abc import Callable, Iterable
+from itertools import combinations, combinations_with_replacement, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack, solve_triangular
+from scipy.linalg import LinAlgError, lapack
+from scipy.sparse import csr_array
 
 from ..verify.game import BoolArray, FloatArray
 from .arrays import IntArray, Problem
@@ -70,8 +72,20 @@ class Cells:
         masks = [np.take_along_axis(mask, rows, axis=1) for mask, rows in zip(game.feasible, order, strict=True)]
         self.rows = [np.take_along_axis(row, o, axis=1) for row, o in zip(problem.rows, order, strict=True)]
         self.masks = masks
+        # regret rows in the order of players, types and actions, where some have none
+        rows = np.concatenate([part.ravel() for part in self.rows])
+        self.live = np.flatnonzero(rows >= 0)
+        self.place = rows[self.live]
+        ends = np.cumsum([0, *(part.size for part in self.rows)]).tolist()
+        self.spans = [slice(first, last) for first, last in pairwise(ends)]
+        self.acting = [i for i in range(self.n) if self.rows[i].max() >= 0]
         self.all_feasible = all(mask.all() for mask in masks)
+        self.ones, self.after = (
+            [np.ones(a) for a in self.actions],
+            [math.prod(self.actions[i + 1 :]) for i in range(self.n)],
+        )
         self.known: dict[tuple[Any, int], FloatArray] = {}
+        self.selectors: dict[tuple[tuple[int, ...], int], Any] = {}
         self.keeps = (2 * self.n + 1) * self.count * self.width <= CACHED
         step = max(1, BLOCK_CELLS // self.width)
         self.blocks = [slice(k, min(k + step, self.count)) for k in range(0, self.count, step)]
@@ -142,16 +156,36 @@ class Cells:
     def wide(self, values: FloatArray) -> FloatArray:
         return values.reshape(-1, *(1,) * self.n)
 
+    def total(self, values: FloatArray, i: int) -> FloatArray:
+        """Summed over player i's actions: (k, actions..) to (k, others' joint actions)."""
+        own, ones = self.actions[i], self.ones[i]
+        # products with ones are many times quicker than sums along short axes
+        if i == self.n - 1:
+            return (values.reshape(-1, own) @ ones).reshape(len(values), -1)
+        return (ones @ values.reshape(-1, own, self.after[i])).reshape(len(values), -1)
+
+    def sums(self, players: tuple[int, ...], block: slice, values: FloatArray) -> FloatArray:
+        """A block's values, shape (k, ...), summed by the types of some players, shape (their types.., ...)."""
+        types = tuple(self.types[i] for i in players)
+        into = self.selectors.get((players, block.start))
+        if into is None:
+            count, length = math.prod(types), block.stop - block.start
+            at = np.ravel_multi_index(tuple(self.index[i][block] for i in players), types)
+            into = csr_array((np.ones(length), (at, np.arange(length))), shape=(count, length))
+            into = into.toarray() if count * length <= BLOCK_CELLS else into
+            self.selectors[players, block.start] = into
+        return np.asarray(into @ values.reshape(len(values), -1)).reshape(*types, *values.shape[1:])
+
     def per_type(self, y: FloatArray) -> list[FloatArray]:
         """Numbers of regret rows as arrays (|T_i|, |A_i|), 0 where there is no row."""
-        padded = np.append(y, 0.0)
-        return [padded[rows] for rows in self.rows]
+        flat = np.zeros(self.spans[-1].stop)
+        flat[self.live] = y[self.place]
+        return [flat[span].reshape(rows.shape) for span, rows in zip(self.spans, self.rows, strict=True)]
 
     def gather(self, parts: list[FloatArray]) -> FloatArray:
         """Inverse of `per_type`."""
-        out = np.zeros(self.problem.n_regrets)
-        for rows, part in zip(self.rows, parts, strict=True):
-            out[rows[rows >= 0]] = part[rows >= 0]
+        out = np.empty(self.problem.n_regrets)
+        out[self.place] = np.concatenate([part.ravel() for part in parts])[self.live]
         return out
 
     def restored(self, sigma: FloatArray) -> FloatArray:
@@ -168,28 +202,37 @@ class Cells:
 # Sums, and their transposes, in the coordinates "own action, or any": along each axis the last place means any.
 
 
-def nested(values: FloatArray, axes: range) -> FloatArray:
-    """Masses in those coordinates: the last place becomes the sum of all; in place."""
+def nested(values: FloatArray, axes: Iterable[int]) -> FloatArray:
+    """Masses in those coordinates: the last place becomes the sum of all; in place if contiguous."""
+    values = np.ascontiguousarray(values)
     for axis in axes:
-        moved = np.moveaxis(values, axis, -1)
-        moved[..., -1] += moved[..., :-1].sum(axis=-1)
+        rows = _rows(values, axis)
+        ones = np.ones(rows.shape[1] - 1)  # products with ones are quicker than sums
+        rows[:, -1] += ones @ rows[:, :-1] if rows.shape[2] > 1 else (rows[:, :-1, 0] @ ones)[:, None]
     return values
 
 
-def spread(values: FloatArray, axes: range) -> FloatArray:
-    """The function with given coefficients (transpose of `nested`); in place."""
+def spread(values: FloatArray, axes: Iterable[int]) -> FloatArray:
+    """The function with given coefficients (transpose of `nested`); in place if contiguous."""
+    values = np.ascontiguousarray(values)
     for axis in axes:
-        moved = np.moveaxis(values, axis, -1)
-        moved[..., :-1] += moved[..., -1:]
+        rows = _rows(values, axis)
+        rows[:, :-1] += rows[:, -1:]
     return values
 
 
-def coefficients(values: FloatArray, axes: Any) -> FloatArray:
-    """Inverse of `spread`; in place."""
+def coefficients(values: FloatArray, axes: Iterable[int]) -> FloatArray:
+    """Inverse of `spread`; in place if contiguous."""
+    values = np.ascontiguousarray(values)
     for axis in axes:
-        moved = np.moveaxis(values, axis, -1)
-        moved[..., :-1] -= moved[..., -1:]
+        rows = _rows(values, axis)
+        rows[:, :-1] -= rows[:, -1:]
     return values
+
+
+def _rows(values: FloatArray, axis: int) -> FloatArray:
+    """A view of contiguous values with the axes before and after one taken together."""
+    return values.reshape(-1, values.shape[axis], math.prod(values.shape[axis + 1 :]))
 
 
 def _along(values: FloatArray, i: int) -> FloatArray:
@@ -204,12 +247,6 @@ class TypeConditional:
     def __init__(self, cells: Cells) -> None:
         self.cells, self.m = cells, cells.problem.n_regrets
         self.v = np.zeros(cells.count)
-        # regret rows in the order of players, types and actions, where some have none
-        rows = np.concatenate([part.ravel() for part in cells.rows])
-        self.live = np.flatnonzero(rows >= 0)
-        self.place = rows[self.live]
-        self.offset = np.cumsum([0, *(part.size for part in cells.rows)]).tolist()
-        self.pairs = list(combinations([i for i in range(cells.n) if cells.rows[i].max() >= 0], 2))
 
     @property
     def duals(self) -> FloatArray:
@@ -228,26 +265,13 @@ class TypeConditional:
         cells = self.cells
         out = np.empty((block.stop - block.start, *cells.actions))
         out[:] = cells.wide(v[block])
-        for i, part in enumerate(cells.per_type(y)):
-            if cells.rows[i].max() < 0 or not part.any():
-                continue
-            payoff, own = cells.payoff(i, block), part[cells.index[i][block]]
+        parts = cells.per_type(y)
+        for i in cells.acting:
+            own = parts[i][cells.index[i][block]]
             gained = (own[:, None] @ cells.lines(i, block)).reshape(len(own), *_without(cells.actions, i))
             out -= np.expand_dims(gained, 1 + i)
-            out += payoff * cells.wide(own.sum(axis=1))
+            out += cells.payoff(i, block) * cells.wide(own.sum(axis=1))
         return out
-
-    def regrets(self, block: slice, masses: FloatArray, out: list[FloatArray]) -> None:
-        """Adds what the masses of a block gain by each deviation."""
-        cells = self.cells
-        for i in range(cells.n):
-            if cells.rows[i].max() < 0:
-                continue
-            payoff = cells.payoff(i, block)
-            against = masses.sum(axis=1 + i).reshape(len(masses), -1)
-            gains = (cells.lines(i, block) @ against[..., None])[..., 0]
-            gains -= _dot(payoff, masses)[:, None]
-            np.add.at(out[i], cells.index[i][block], gains)
 
     def push(self, parts: Callable[[slice], FloatArray]) -> Any:
         """Rows of given masses: regrets, and masses of joint types."""
@@ -256,77 +280,76 @@ class TypeConditional:
         mass = np.empty(cells.count)
         for block in cells.blocks:
             part = parts(block)
-            self.regrets(block, part, gains)
+            for i in cells.acting:
+                gained = (cells.lines(i, block) @ cells.total(part, i)[..., None])[..., 0]
+                gained -= _dot(cells.payoff(i, block), part)[:, None]
+                gains[i] += cells.sums((i,), block, gained)
             mass[block] = part.reshape(len(part), -1).sum(axis=1)
         return cells.gather(gains), mass
 
     def factor(self, weights: Callable[[slice], FloatArray], theta: FloatArray) -> None:
         """The dense system for weights d of the cells and 1/theta of the regret rows."""
-        cells, n = self.cells, self.cells.n
-        shapes = list(zip(cells.types, cells.actions, strict=True))
-        self.weight, lines = np.empty(cells.count), [np.zeros((cells.count, t, a)) for t, a in shapes]
-        # for each two players, by their types; a player and itself never meet at two types
-        sums = {(i, i): np.zeros((t, a, a)) for i, (t, a) in enumerate(shapes)}
-        for i, j in self.pairs:
-            sums[i, j] = np.zeros((cells.types[i], cells.types[j], cells.actions[i], cells.actions[j]))
+        cells, shapes = self.cells, [rows.shape for rows in self.cells.rows]
+        parts, size = cells.spans, cells.spans[-1].stop
+        self.weight, whole, lines = np.empty(cells.count), np.zeros((size, size)), np.zeros((cells.count, size))
+        # views for each two players, by their types; a player and itself never meet at two types
+        sums = {
+            (i, j): whole[parts[i], parts[j]].reshape(*shapes[i], *shapes[j]).swapaxes(1, 2)
+            for i, j in combinations_with_replacement(cells.acting, 2)
+        }
+        each = [lines[:, part].reshape(cells.count, *shape) for part, shape in zip(parts, shapes, strict=True)]
         for block in cells.blocks:
-            self._add(block, weights(block), lines, sums)
-        whole = np.zeros((self.offset[-1], self.offset[-1]))
-        parts = [slice(*self.offset[i : i + 2]) for i in range(n)]
-        for i, (t, a) in enumerate(shapes):
-            own = whole[parts[i], parts[i]].reshape(t, a, t, a)
-            own[np.arange(t), :, np.arange(t)] = sums[i, i]
-        for i, j in self.pairs:
-            cross = sums[i, j].swapaxes(1, 2).reshape(shapes[i][0] * shapes[i][1], -1)
-            whole[parts[i], parts[j]], whole[parts[j], parts[i]] = cross, cross.T
-        at = np.ix_(self.live, self.live)
-        matrix = np.empty((self.m, self.m))
-        matrix[np.ix_(self.place, self.place)] = whole[at]
-        self.line = np.empty((cells.count, self.m))
-        flat = np.concatenate([part.reshape(cells.count, -1) for part in lines], axis=1)
-        self.line[:, self.place] = flat[:, self.live]
-        matrix -= (self.line / self.weight[:, None]).T @ self.line
-        matrix[np.diag_indices(self.m)] += 1.0 / theta
-        self.matrix, self.factors = matrix, _cholesky(matrix)
+            self._add(block, weights(block), each, sums)
+        for i, j in combinations(cells.acting, 2):
+            whole[parts[j], parts[i]] = whole[parts[i], parts[j]].T
+        if len(cells.live) < len(whole):
+            whole, lines = whole[np.ix_(cells.live, cells.live)], lines[:, cells.live]
+        scaled = lines / np.sqrt(self.weight)[:, None]
+        whole -= scaled.T @ scaled
+        whole[np.diag_indices(self.m)] += 1.0 / theta
+        self.line, self.factors = lines, _cholesky(whole)
 
     def _add(
         self, block: slice, d: FloatArray, lines: list[FloatArray], sums: dict[tuple[int, int], FloatArray]
     ) -> None:
         """What a block adds to the sums, and its joint types' lines (what each deviation gains there)."""
-        cells, n, k = self.cells, self.cells.n, len(d)
+        cells, k = self.cells, len(d)
+        payoffs = {i: cells.payoff(i, block) for i in cells.acting}
+        means = {i: d * payoffs[i] for i in cells.acting}
         self.weight[block] = d.reshape(k, -1).sum(axis=1)
-        payoffs = [cells.payoff(i, block) for i in range(n)]
-        means = [d * u for u in payoffs]
-        totals = [mean.reshape(k, -1).sum(axis=1) for mean in means]
-        types = [cells.index[i][block] for i in range(n)]
-        # masses and payoffs of all players against each deviation: got[i][..., 0] and got[i][..., 1 + j]
-        got = []
-        for i in range(n):
-            against = np.stack([part.sum(axis=1 + i).reshape(k, -1) for part in (d, *means)], axis=-1)
-            got.append(cells.lines(i, block) @ against)
-            lines[i][np.arange(block.start, block.stop), types[i]] = got[i][..., 0] - totals[i][:, None]
-            own, weighted = cells.lines(i, block), cells.lines(i, block) * against[:, None, :, 0]
-            cross = weighted @ own.swapaxes(1, 2)
-            cross -= got[i][:, :, None, 1 + i]
-            cross -= got[i][:, None, :, 1 + i]
-            np.add.at(sums[i, i], types[i], cross + _dot(means[i], payoffs[i])[:, None, None])
-        for i, j in self.pairs:
+        # masses and payoffs of all players against each deviation: got[i][..., 0] and got[i][..., 1 + place of j]
+        got = {}
+        for i in cells.acting:
+            own = cells.lines(i, block)
+            against = np.stack([cells.total(part, i) for part in (d, *means.values())], axis=-1)
+            got[i] = own @ against
+            lines[i][np.arange(block.start, block.stop), cells.index[i][block]] = (
+                got[i][..., 0] - means[i].reshape(k, -1).sum(axis=1)[:, None]
+            )
+            cross = (own * against[:, None, :, 0]) @ own.swapaxes(1, 2)
+            here = got[i][..., 1 + cells.acting.index(i)] - 0.5 * _dot(means[i], payoffs[i])[:, None]
+            here = cells.sums((i,), block, here)
+            found = cells.sums((i,), block, cross) - here[:, :, None] - here[:, None, :]
+            sums[i, i][np.arange(len(found)), np.arange(len(found))] += found
+        for i, j in combinations(cells.acting, 2):
             cross = self._cross(payoffs[i], payoffs[j], d, i, j)
-            cross -= got[i][:, :, None, 1 + j]
-            cross -= got[j][:, None, :, 1 + i]
-            np.add.at(sums[i, j], (types[i], types[j]), cross + _dot(means[i], payoffs[j])[:, None, None])
+            cross -= (got[i][..., 1 + cells.acting.index(j)] - _dot(means[i], payoffs[j])[:, None])[:, :, None]
+            cross -= got[j][:, None, :, 1 + cells.acting.index(i)]
+            sums[i, j] += cells.sums((i, j), block, cross)
 
     def _cross(self, u: FloatArray, w: FloatArray, d: FloatArray, i: int, j: int) -> FloatArray:
         """sum_a d(a) u(a', a_-i) w(a'', a_-j), shape (k, |A_i|, |A_j|)."""
         k = len(d)
 
+        axes = [0, *(1 + p for p in range(self.cells.n) if p not in (i, j)), 1 + i, 1 + j]
+
         def arranged(values: FloatArray) -> FloatArray:
-            moved = np.moveaxis(values, (1 + i, 1 + j), (-2, -1))
+            moved = values.transpose(axes)
             return moved.reshape(k, -1, *moved.shape[-2:])
 
         first, masses, second = arranged(u), arranged(d), arranged(w)
         middle = first @ masses.swapaxes(-1, -2)  # (k, rest, a', a_i)
-        left = np.moveaxis(middle, 1, 2).reshape(k, middle.shape[2], -1)
+        left = middle.swapaxes(1, 2).reshape(k, middle.shape[2], -1)
         right = second.reshape(k, -1, second.shape[-1])  # (k, rest a_i, a'')
         return left @ right
 
@@ -335,8 +358,7 @@ class TypeConditional:
         gains, mass = pushed
         rest = (missed[0] - mass) / self.weight
         right = gains + line - missed[1] + self.line.T @ rest
-        dy = cho_solve(self.factors, right, check_finite=False)
-        dy += cho_solve(self.factors, right - self.matrix @ dy, check_finite=False)
+        dy = _solved(self.factors, right)
         return Step(dy, rest + (self.line @ dy) / self.weight, np.zeros(0))
 
     def missed(self, pushed: Any, r: FloatArray, y: FloatArray) -> Any:
@@ -362,7 +384,7 @@ class TypeConditional:
 def _dot(one: FloatArray, two: FloatArray) -> FloatArray:
     """The sum of products at each joint type, shape (k,)."""
     k = len(one)
-    return np.asarray(np.einsum("kx,kx->k", one.reshape(k, -1), two.reshape(k, -1)))
+    return np.asarray(one.reshape(k, 1, -1) @ two.reshape(k, -1, 1))[:, 0, 0]
 
 
 def _without(shape: tuple[int, ...], i: int) -> tuple[int, ...]:
@@ -374,34 +396,51 @@ def masked(cells: Cells, block: slice, values: FloatArray, at: float) -> FloatAr
     return values if feasible is None else np.where(feasible, values, at)
 
 
-def _cholesky(matrix: FloatArray, lift: float = 0.0) -> Any:
-    """The factors, with the diagonal lifted as far as doubles need to see a positive definite matrix; in place."""
+def _cholesky(matrix: FloatArray, lift: float = 0.0) -> FloatArray:
+    """The factor, with the diagonal lifted as far as doubles need to see a positive definite matrix; in place."""
     diagonal = np.diag_indices(len(matrix))
     while True:
         matrix[diagonal] = matrix[diagonal] * (1.0 + lift) + 1e-300
-        try:
-            return cho_factor(matrix, lower=True, check_finite=False)
-        except LinAlgError:
-            if lift > 1e-2:
-                raise
-            lift = max(10.0 * lift, LIFT)
-
-
-def _inverse(matrix: FloatArray, lift: float) -> FloatArray:
-    """The inverse of a positive definite matrix with its diagonal lifted, by Cholesky."""
-    scale = 1.0 / np.sqrt(np.diag(matrix))
-    scaled = matrix * scale[:, None] * scale
-    while True:
-        scaled[np.diag_indices(len(scaled))] += lift
-        factor, failed = lapack.dpotrf(scaled, lower=1, overwrite_a=0)
+        factor, failed = lapack.dpotrf(matrix.T, lower=1, clean=0)
         if not failed:
-            break
+            return np.asarray(factor)
         if lift > 1e-2:
             raise LinAlgError("no positive definite matrix")
-        lift *= 10.0
-    inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    return inverse * scale[:, None] * scale
+        lift = max(10.0 * lift, LIFT)
+
+
+def _solved(factor: FloatArray, right: FloatArray) -> FloatArray:
+    """The solution of a system whose Cholesky factor is known."""
+    return np.asarray(lapack.dpotrs(factor, right, lower=1)[0])
+
+
+def _summed(index: IntArray, values: FloatArray, length: int) -> FloatArray:
+    """Values summed by their index."""
+    return np.asarray(np.bincount(index.ravel(), values.ravel(), length), dtype=float)
+
+
+def _inverses(matrices: FloatArray, lift: float) -> FloatArray:
+    """The inverses of positive definite matrices, shape (k, r, r), with their diagonals lifted, by Cholesky."""
+    diagonal = np.arange(matrices.shape[1])
+    scale = 1.0 / np.sqrt(matrices[:, diagonal, diagonal])
+    scale = scale[:, :, None] * scale[:, None]
+    out = matrices * scale
+    out[:, diagonal, diagonal] += lift
+    for matrix in out:
+        more = lift
+        while True:
+            factor, failed = lapack.dpotrf(matrix.T, lower=1, clean=0)
+            if not failed:
+                break
+            if more > 1e-2:
+                raise LinAlgError("no positive definite matrix")
+            more *= 10.0
+            matrix[diagonal, diagonal] += more
+        matrix[:] = lapack.dpotri(factor, lower=1, overwrite_c=1)[0].T
+    above, below = np.triu_indices(len(diagonal), 1)
+    out[:, below, above] = out[:, above, below]
+    out *= scale
+    return out
 
 
 class NonSignalling:
@@ -444,6 +483,10 @@ class NonSignalling:
         self.g = np.zeros((cells.count, self.rows))
         self.mu, self.lift = np.zeros(total), LIFT
         self.offset = np.cumsum([0, *cells.types])
+        self.here = np.stack([self.offset[i] + cells.index[i] for i in range(n)], axis=1)
+        # where the joint types' blocks, and what is played is worth, go in the dense systems
+        self.into = self.where[:, :, None] * (total + 1) + self.where[:, None]
+        self.worths = int(self.offset[-1])
         own = [
             np.broadcast_to(self.offset[i] + np.arange(t)[:, None], cells.rows[i].shape)
             for i, t in enumerate(cells.types)
@@ -530,55 +573,48 @@ class NonSignalling:
     def push(self, parts: Callable[[slice], FloatArray]) -> Any:
         """Rows of given masses: nested masses, and what is played is worth to each own type."""
         cells = self.cells
-        masses, worth = np.empty((cells.count, self.rows)), np.zeros(self.offset[-1])
+        masses, each = np.empty((cells.count, self.rows)), np.empty((cells.count, cells.n))
         for block in cells.blocks:
             part = np.array(parts(block))
             for i in range(cells.n):
-                each = (cells.payoff(i, block) * part).reshape(len(part), -1).sum(axis=1)
-                np.add.at(worth, self.offset[i] + cells.index[i][block], each)
+                each[block, i] = _dot(cells.payoff(i, block), part)
             masses[block] = nested(part, range(1, 1 + cells.n)).reshape(-1, cells.width)[:, self.local]
         masses[self.dead] = 0.0
-        return masses, worth
+        return masses, _summed(self.here, each, self.worths)
 
     def factor(self, weights: Callable[[slice], FloatArray], theta: FloatArray) -> None:
         """The dense system for weights d of the cells and 1/theta of the regret rows."""
         cells, n, x = self.cells, self.cells.n, self.size_mu
-        matrix = np.zeros((x + 1, x + 1))
-        worths = int(self.offset[-1])
-        line, second = np.zeros((worths, x + 1)), np.zeros((worths, worths))
+        squares = np.empty((cells.count, n, n))
         self.inverse = np.empty((cells.count, self.rows, self.rows))
-        self.linked = np.empty((cells.count, self.rows, n))
+        self.linked, linked = np.empty((cells.count, self.rows, n)), np.empty((cells.count, n, self.rows))
         for block in cells.blocks:
-            d = weights(block)
-            payoffs = [cells.payoff(i, block) for i in range(n)]
-            here = np.stack([self.offset[i] + cells.index[i][block] for i in range(n)], axis=1)
-            for i in range(n):
-                part = nested(d * payoffs[i], range(1, 1 + n)).reshape(len(d), -1)[:, self.local]
-                self.linked[block, :, i] = np.where(self.dead[block], 0.0, part)
-            masses = nested(np.array(d), range(1, 1 + n)).reshape(len(d), -1)
-            masses = np.concatenate([masses, np.zeros((len(d), 1))], axis=1)
-            fitted = np.zeros((len(d), n, cells.width))
-            for k in range(len(d)):
-                row = block.start + k
-                local = masses[k][self.source]
-                dead = self.dead[row]
-                if dead.any():
-                    local[dead], local[:, dead] = 0.0, 0.0
-                    local[dead, dead] = 1.0
-                inverse = self.inverse[row] = _inverse(local, self.lift)
-                linked = inverse @ self.linked[row]
-                at = self.where[row]
-                matrix[np.ix_(at, at)] += inverse
-                line[here[k][:, None], at] += linked.T
-                fitted[k][:, self.local] = linked.T
+            d, dead = weights(block), self.dead[block]
+            k = len(d)
+            payoffs = np.stack([cells.payoff(i, block) for i in range(n)], axis=1)
+            means = nested(d[:, None] * payoffs, range(2, 2 + n)).reshape(k, n, -1)[:, :, self.local]
+            masses = np.zeros((k, cells.width + 1))
+            masses[:, :-1] = nested(np.array(d), range(1, 1 + n)).reshape(k, -1)
+            local = masses.take(self.source, axis=1)
+            if dead.any():
+                means = np.where(dead[:, None], 0.0, means)
+                local = np.where(dead[:, :, None] | dead[:, None], 0.0, local)
+                local[:, np.arange(self.rows), np.arange(self.rows)] += dead
+            self.inverse[block] = _inverses(local, self.lift)
+            self.linked[block] = means.swapaxes(1, 2)
+            linked[block] = means @ self.inverse[block]
             # what of the payoffs the local rows do not explain: a sum of squares, where a difference would cancel
-            fitted = spread(fitted.reshape(len(d), n, *cells.actions), range(2, 2 + n))
-            rest = np.stack(payoffs, axis=1) - fitted
+            fitted = np.zeros((k, n, cells.width))
+            fitted[:, :, self.local] = linked[block]
+            rest = payoffs - spread(fitted.reshape(payoffs.shape), range(2, 2 + n))
             rest = _flat_feasible(cells, block, rest)
-            squares = (rest * d.reshape(len(d), 1, -1)) @ rest.swapaxes(1, 2)
-            np.add.at(second, (here[:, :, None], here[:, None, :]), squares)
-        matrix, line = matrix[:x, :x], line[:, :x]
-        self.shared = _cholesky(matrix, self.lift)
+            squares[block] = (rest * d.reshape(k, 1, -1)) @ rest.swapaxes(1, 2)
+        matrix = _summed(self.into, self.inverse, (x + 1) ** 2).reshape(x + 1, x + 1)[:x, :x]
+        at = self.here[:, :, None] * (x + 1) + self.where[:, None]
+        between = self.here[:, :, None] * self.worths + self.here[:, None]
+        second = _summed(between, squares, self.worths**2).reshape(self.worths, -1)
+        line = _summed(at, linked, self.worths * (x + 1)).reshape(self.worths, x + 1)[:, :x]
+        self.shared = _cholesky(np.ascontiguousarray(matrix), self.lift)
         # rows: regrets of types that have some; their dependence on mu, all ways taken together
         table = -line[self.owner]
         for i in range(n):
@@ -588,36 +624,34 @@ class NonSignalling:
         self.table = table
         dense = second[np.ix_(self.owner, self.owner)]
         dense[np.diag_indices(self.m)] += 1.0 / theta
-        lower = solve_triangular(self.shared[0], table.T, lower=True, check_finite=False)
+        lower = lapack.dtrtrs(self.shared, table.T, lower=1)[0]
         dense += lower.T @ lower
         self.factors = _cholesky(dense, self.lift)
 
     def solve(self, pushed: Any, missed: Any, line: FloatArray) -> Step:
         """The step from pushed masses and missed rows; ``line`` is what the regret rows' own slacks add."""
         (masses, worth), (rows, regrets, shared) = pushed, missed
-        cells, x, worths = self.cells, self.size_mu, int(self.offset[-1])
-        here = np.stack([self.offset[i] + cells.index[i] for i in range(cells.n)], axis=1)
         local = (self.inverse @ (rows - masses)[..., None])[..., 0]
-        right, worth = np.append(shared, 0.0), worth.copy()
-        np.add.at(right, self.where, -local)
-        right = right[:x]
-        np.add.at(worth, here, (self.linked.swapaxes(1, 2) @ local[..., None])[..., 0])
-        half = cho_solve(self.shared, right, check_finite=False)
-        dy = cho_solve(self.factors, self.table @ half + line - regrets - worth[self.owner], check_finite=False)
-        dmu = cho_solve(self.shared, right - self.table.T @ dy, check_finite=False)
-        w = np.bincount(self.owner, dy, worths)
-        steps = np.append(dmu, 0.0)[self.where] - (self.linked @ w[here][..., None])[..., 0]
+        right = shared - self._collected(local)
+        worth = worth + _summed(self.here, local[:, None] @ self.linked, self.worths)
+        half = _solved(self.shared, right)
+        dy = _solved(self.factors, self.table @ half + line - regrets - worth[self.owner])
+        dmu = _solved(self.shared, right - self.table.T @ dy)
+        w = _summed(self.owner, dy, self.worths)
+        steps = np.append(dmu, 0.0)[self.where] - (self.linked @ w[self.here][..., None])[..., 0]
         dg = local + (self.inverse @ steps[..., None])[..., 0]
         return Step(dy, np.where(self.dead, 0.0, dg), dmu)
+
+    def _collected(self, local: FloatArray) -> FloatArray:
+        """Numbers of the joint types' rows, summed by the marginal they speak of."""
+        return _summed(self.where, local, self.size_mu + 1)[:-1]
 
     def missed(self, pushed: Any, r: FloatArray, y: FloatArray) -> Any:
         """By how much rows are missed: local ones, regrets, and (of the dual) those of mu."""
         masses, worth = pushed
         cells = self.cells
         wanted = np.append(self.mu, 1.0)[self.where]
-        parts, shared = [], np.zeros(self.size_mu + 1)
-        np.add.at(shared, self.where, -self.g)
-        shared = shared[:-1]
+        parts, shared = [], -self._collected(self.g)
         for i, part in enumerate(cells.per_type(y)):
             gained = (self.gains[i] @ self.mu[self.columns[i]]).reshape(part.shape) + self.constant[i]
             parts.append(gained - worth[self.offset[i] : self.offset[i + 1], None])
@@ -630,9 +664,7 @@ class NonSignalling:
         masses, worth = pushed
         cells = self.cells
         wanted = np.append(step.mu, 0.0)[self.where]
-        parts, shared = [], np.zeros(self.size_mu + 1)
-        np.add.at(shared, self.where, step.z)
-        shared = shared[:-1]
+        parts, shared = [], self._collected(step.z)
         for i, part in enumerate(cells.per_type(step.y)):
             gained = (self.gains[i] @ step.mu[self.columns[i]]).reshape(part.shape)
             parts.append(gained - worth[self.offset[i] : self.offset[i + 1], None])
@@ -646,7 +678,7 @@ class NonSignalling:
         out = NonSignalling(new)
         out.lift = self.lift
         axes = range(1, 1 + old.n)
-        total, counts = np.zeros(out.size_mu + 1), np.zeros(out.size_mu + 1)
+        local = np.empty_like(out.g)
         for block in old.blocks:
             for values in (sigma, s):
                 values[block] = new.turned(old.turned(values[block], block, back=True), block)
@@ -656,9 +688,8 @@ class NonSignalling:
             table = coefficients(new.turned(old.turned(table, block, back=True), block).copy(), axes)
             out.g[block] = np.where(out.dead[block], 0.0, table.reshape(-1, old.width)[:, out.local])
             masses = nested(sigma[block].copy(), axes).reshape(-1, old.width)
-            np.add.at(total, out.where[block], masses[:, out.local])
-            np.add.at(counts, out.where[block], 1.0)
-        out.mu = total[:-1] / counts[:-1]
+            local[block] = masses[:, out.local]
+        out.mu = out._collected(local) / out._collected(np.ones_like(local))
         return out
 
     def worn(self, sigma: FloatArray) -> list[IntArray] | None:
@@ -668,7 +699,7 @@ class NonSignalling:
             mass = np.zeros((cells.types[i], cells.actions[i]))
             for block in cells.blocks:
                 other = tuple(1 + j for j in range(cells.n) if j != i)
-                np.add.at(mass, cells.index[i][block], sigma[block].sum(axis=other))
+                mass += cells.sums((i,), block, sigma[block].sum(axis=other))
             best = mass.argmax(axis=1)
             short |= bool((mass[:, -1] < ENOUGH * mass.max(axis=1)).any())
             order = cells.order[i]
@@ -701,7 +732,7 @@ class NonSignalling:
             at[n + j] = slice(-1, None)
             part = table[tuple(at)]
             mean = part.mean(axis=j, keepdims=True)
-            f = spread(part - mean, [n + i for i in range(n) if i != j])  # type: ignore[arg-type]
+            f = spread(part - mean, [n + i for i in range(n) if i != j])
             table[tuple(at)] = np.broadcast_to(mean, part.shape)
             for i, order in enumerate(cells.order):
                 if order is not None and i != j:

@@ -141,7 +141,7 @@ def transported(game: BayesianGame, sigma: FloatArray) -> list[tuple[tuple[int, 
     """
     grid = 1 << 40
     kept = np.where(sigma >= NEGLIGIBLE, sigma, 0.0)
-    first, second = _on_grid(kept.sum(axis=3).mean(axis=1), grid), _on_grid(kept.sum(axis=2).mean(axis=0), grid)
+    first, second = on_grid(kept.sum(axis=3).mean(axis=1), grid), on_grid(kept.sum(axis=2).mean(axis=0), grid)
     rows, columns = kept.sum(axis=3) * grid, kept.sum(axis=2) * grid
     # scaled so that no row and no column of a joint type exceeds its marginal
     kept *= np.minimum(1.0, np.divide(first[:, None], rows, out=np.ones_like(rows), where=rows > 0))[..., None]
@@ -165,7 +165,7 @@ def transported(game: BayesianGame, sigma: FloatArray) -> list[tuple[tuple[int, 
     return out
 
 
-def _on_grid(values: FloatArray, grid: int) -> IntArray:
+def on_grid(values: FloatArray, grid: int) -> IntArray:
     """Rows of probabilities as whole numbers that sum to ``grid``, by largest remainder."""
     scaled = values * (grid / values.sum(axis=-1, keepdims=True))
     whole = np.floor(scaled).astype(np.int64)

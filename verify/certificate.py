@@ -113,10 +113,9 @@ def round_multipliers(
     out = []
     for i, y in enumerate(multipliers):
         counts = game.feasible[i] & (game.marginal(i) > 0)[:, None]
-        for t, a in np.argwhere((y > 0) & counts).tolist():
-            value = round(Fraction(float(y[t, a])) / unit) * unit
-            if value > 0:
-                out.append((i, t, a, value))
+        units = np.where(counts, np.rint(np.ldexp(np.maximum(y, 0.0), -math.frexp(largest)[1]) * grid), 0.0)
+        for t, a in np.argwhere(units > 0).tolist():
+            out.append((i, t, a, int(units[t, a]) * unit))
     return out
 
 
