@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,6 @@ from .plain import DoubleNumerators, PlainGame, Tensor
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-Actions = list[tuple[int, ...]]
 Factor = tuple[float, int]
 """A mantissa and a binary exponent."""
 
@@ -101,13 +99,16 @@ class BracketCandidates:
         masks = [np.array(mask, dtype=bool) for mask in game.feasible]
         self.masks = None if all(mask.all() for mask in masks) else masks
 
-    def found(self, live: BoolArray) -> Iterator[tuple[tuple[int, ...], Actions | None]]:
-        """Every joint type that is ``live`` with its candidates; None where they are more than `MANY`."""
+    def found(self, live: BoolArray) -> Iterator[tuple[IntArray, IntArray]]:
+        """The candidates of the joint types that are ``live``, block by block.
+
+        Yields:
+            (cells, types): joint types and joint actions, (count, 2 n), and joint types that have more than `MANY`.
+        """
         game, n = self.game, self.game.n
         fixed, width = 0, math.prod(game.action_shape)
         while fixed < n and math.prod(game.type_shape[fixed:]) * width > BLOCK_CELLS:
             fixed += 1
-        ends = list(product(*map(range, game.type_shape[fixed:])))
         for prefix in np.ndindex(*game.type_shape[:fixed]):
             here = np.flatnonzero(live[prefix])
             if not len(here):
@@ -122,13 +123,16 @@ class BracketCandidates:
                     close &= brackets > -np.inf
                 if np.count_nonzero(close) <= FEW * len(here):
                     break
-            for row, k in zip(close, here.tolist(), strict=True):
-                places = np.flatnonzero(row)
-                chosen = None
-                if len(places) <= MANY:
-                    index = np.unravel_index(places, game.action_shape)
-                    chosen = list(zip(*(axis.tolist() for axis in index), strict=True))
-                yield prefix + ends[k], chosen
+            many = np.count_nonzero(close, axis=1) > MANY
+            close[many] = False
+            joint, places = np.nonzero(close)
+            cells = [*self._types(prefix, here[joint]), *np.unravel_index(places, game.action_shape)]
+            yield np.stack(cells, axis=1), np.stack(self._types(prefix, here[many]), axis=1)
+
+    def _types(self, prefix: tuple[int, ...], rest: IntArray) -> list[IntArray]:
+        """Types of each player where the joint types after ``prefix`` are given by their places, (count,) each."""
+        shape = self.game.type_shape[len(prefix) :]
+        return [np.full(len(rest), t) for t in prefix] + list(np.unravel_index(rest, shape) if shape else ())
 
     def _block(self, prefix: tuple[int, ...], *, fine: bool) -> tuple[FloatArray, FloatArray]:
         """Rounded brackets at the joint types that begin with ``prefix``, and how wrong each joint type's may be."""

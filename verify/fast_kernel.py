@@ -57,7 +57,7 @@ def outer_bound(
     """See `kernel.outer_bound`: same arguments, same exact result, joint actions of a joint type all at once."""
     sign = 1 if sense == "upper" else -1
     brackets = _Brackets(game, objective, sign, multipliers, potentials)
-    bound = epsilon * sum((y for *_, y in multipliers), Fraction(0)) + Fraction(brackets.total(), brackets.unit)
+    bound = kernel.paid(epsilon, multipliers) + Fraction(brackets.total(), brackets.unit)
     return sign * bound
 
 
@@ -118,24 +118,18 @@ class _Brackets:
             gains,
             [(f, factor(1, f.denominator)) for f in self.centred],
         )
-        total, listed = 0, []
-        for types, chosen in places.found(live):
-            if chosen is None:
-                total += self.account(types).largest(self.game, types)
-            else:
-                listed += [types + actions for actions in chosen]
-        best: dict[tuple[int, ...], int] = {}
-        for cell, bracket in zip(listed, self._at(listed), strict=True):
-            types = cell[: self.n]
+        cells, unlisted = (np.concatenate(parts) for parts in zip(*places.found(live), strict=True))
+        best: dict[int, int] = {}
+        joint = np.ravel_multi_index(tuple(cells[:, : self.n].T), self.game.type_shape)
+        for types, bracket in zip(joint.tolist(), self._at(cells), strict=True):
             best[types] = max(bracket, best.get(types, bracket))
-        return total + sum(best.values())
+        rest = [self.account(types).largest(self.game, types) for types in map(tuple, unlisted.tolist())]
+        return sum(best.values()) + sum(rest)
 
-    def _at(self, cells: list[tuple[int, ...]]) -> list[int]:
-        """The brackets of some cells, each a joint type and a joint action, without rounding."""
-        if not cells:
-            return []
-        n, index = self.n, np.array(cells, dtype=np.int64)
-        out = [0] * len(cells)
+    def _at(self, index: IntArray) -> list[int]:
+        """The brackets at some joint types and joint actions, (count, 2 n), without rounding."""
+        n = self.n
+        out = [0] * len(index)
         for times, part in self.objective:
             for k, entry in enumerate(_entries(part, index)):
                 out[k] += times * entry
@@ -190,14 +184,15 @@ def measured(game: PlainGame, conditional: Conditional, objective: Tensor) -> tu
         floor = max(floor, Fraction(float(least.max(initial=0.0))) * unit)
     for i, (payoff, (places, most, unit)) in enumerate(zip(game.payoffs, bounds, strict=True)):
         close = most >= min(math.floor(floor / unit), 1 << 60)
+        played = list(map(mul, parts, _entries(payoff, index)))
         for t in np.flatnonzero(close.any(axis=1)).tolist():
-            here = np.flatnonzero(index[:, i] == t)
-            chances = [parts[k] for k in here.tolist()]
-            played = sum(map(mul, chances, _read(payoff, places[here, index[here, n + i]])))
-            actions = np.flatnonzero(close[t])
+            here, actions = np.flatnonzero(index[:, i] == t), np.flatnonzero(close[t])
             entries = _read(payoff, places[np.ix_(here, actions)].ravel())
-            gain = max(sum(map(mul, chances, entries[k :: len(actions)])) for k in range(len(actions))) - played
-            gap = max(gap, Fraction(gain, visits[i][t] * scale * payoff.denominator))
+            chances = [parts[k] for k in here.tolist()]
+            most_gained = max(sum(map(mul, chances, entries[k :: len(actions)])) for k in range(len(actions)))
+            gain = most_gained - sum(played[k] for k in here.tolist())
+            if gain > 0:
+                gap = max(gap, Fraction(gain, visits[i][t] * scale * payoff.denominator))
     return gap, value
 
 
@@ -236,7 +231,7 @@ def strategic_form_holds(
     """
     sign = 1 if sense == "upper" else -1
     brackets = _Brackets(game, objective, sign, multipliers)
-    slack = sign * value - epsilon * sum((y for *_, y in multipliers), Fraction(0))
+    slack = sign * value - kernel.paid(epsilon, multipliers)
     limit = math.floor(slack * brackets.unit)
     search = _Search(game, brackets)
     left, nodes = search.run(limit >> search.shift, max_nodes)

@@ -313,6 +313,11 @@ def scaled_gains(
     return gains, common
 
 
+def paid(epsilon: Fraction, multipliers: Multipliers) -> Fraction:
+    """What the allowed regret adds to a bound: epsilon times the sum of the multipliers."""
+    return epsilon * sum((y for *_, y in multipliers), Fraction(0)) if epsilon else epsilon
+
+
 def bracket_table(
     game: PlainGame, objective: Tensor, sign: int, multipliers: Multipliers
 ) -> tuple[dict[tuple[int, ...], list[tuple[tuple[int, ...], int]]], int]:
@@ -408,7 +413,7 @@ def outer_bound(
                     here += factor * (count * f.numerators[k] - sums[k])
                 best = here if best is None or here > best else best
             total += best or 0
-    bound = epsilon * sum((y for *_, y in multipliers), Fraction(0)) + Fraction(total, unit)
+    bound = paid(epsilon, multipliers) + Fraction(total, unit)
     return sign * bound
 
 
@@ -432,7 +437,7 @@ def strategic_form_holds(
     """
     sign = 1 if sense == "upper" else -1
     table, denominator = bracket_table(game, objective, sign, multipliers)
-    slack = sign * value - epsilon * sum((y for *_, y in multipliers), Fraction(0))
+    slack = sign * value - paid(epsilon, multipliers)
     limit = math.floor(slack * denominator)
     last = replying_player(game)
     choices = [[[a for a, ok in enumerate(row) if ok] for row in game.feasible[i]] for i in range(game.n)]

@@ -752,7 +752,7 @@ def exact_row(values: Sequence[object], where: str) -> tuple[list[Fraction], Fra
         parts, one, change = _exact_parts(values, where)
         return [Fraction(part, one) for part in parts], change
     row = _row(values, where)
-    _exact_parts(row, where)
+    _check_sum(*_whole(row), where)
     return row, Fraction(0)
 
 
@@ -765,6 +765,12 @@ def _row(values: Sequence[object], where: str) -> list[Fraction]:
     return row
 
 
+def _check_sum(parts: list[int], one: int, where: str) -> None:
+    if sum(parts) != one:
+        shown = show_exact(Fraction(sum(parts), one), 12)
+        raise PlayError(f"expected probabilities that sum to 1, got the sum {shown}", field=where)
+
+
 def _exact_parts(values: Sequence[object], where: str) -> tuple[list[int], int, Fraction]:
     """`exact_row` as whole numbers over one denominator: (numerators, denominator, largest change)."""
     if all(type(value) is float and 0 <= value < math.inf for value in values):
@@ -773,12 +779,10 @@ def _exact_parts(values: Sequence[object], where: str) -> tuple[list[int], int, 
         parts = [numerator * (one // denominator) for numerator, denominator in ratios]
     else:
         parts, one = _whole(_row(values, where))
-    total = sum(parts)
     if not any(isinstance(value, float) for value in values):
-        if total != one:
-            shown = show_exact(Fraction(total, one), 12)
-            raise PlayError(f"expected probabilities that sum to 1, got the sum {shown}", field=where)
+        _check_sum(parts, one, where)
         return parts, one, Fraction(0)
+    total = sum(parts)
     if abs(total - one) * SUM_TOLERANCE.denominator > SUM_TOLERANCE.numerator * one:
         shown = show(Fraction(total, one), 12)
         raise PlayError(f"expected probabilities that sum to 1, got the sum {shown}", field=where)
