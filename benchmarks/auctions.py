@@ -1,8 +1,8 @@
 """First-price auctions with types: the range of revenue over each equilibrium set, up to the sizes that close.
 
-Run `python benchmarks/auctions.py` for benchmarks/results/auctions.json; `--sets ns --smallest 12 --largest 16`
-measures some sets and sizes only, and keeps what else is on record. Two bidders, values 1/K..1 independent and uniform,
-bids 0..1 in steps of 1/K and none above the own value, ties split.
+Run `python benchmarks/auctions.py` for benchmarks/results/auctions.json; `--sets tc ns --sizes 16 20` measures some
+sets and sizes only, and keeps what else is on record. Two bidders, values 1/K..1 independent and uniform, bids 0..1 in
+steps of 1/K and none above the own value, ties split.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ranges import warm_up
+from ranges import machine, warm_up
 
 from spverify.solvers.bounds import equilibrium_range
 from spverify.verify.game import BayesianGame
@@ -44,19 +44,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="budget of one range")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
-    parser.add_argument("--smallest", type=int, default=2, help="the smallest K tried")
-    parser.add_argument("--largest", type=int, default=12, help="the largest K tried")
+    parser.add_argument("--sizes", nargs="+", type=int, default=range(2, 13), help="the K tried")
     options = parser.parse_args()
-    known = json.loads(RESULTS.read_text(encoding="utf-8"))["ranges"] if RESULTS.exists() else []
-    measured = range(options.smallest, options.largest + 1)
-    rows: list[dict[str, Any]] = [row for row in known if row["set"] not in options.sets or row["k"] not in measured]
+    rows: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))["ranges"] if RESULTS.exists() else []
     warm_up()
     for which in options.sets:
-        for k in measured:
+        for k in options.sizes:
             began = time.process_time()
             found = equilibrium_range(auction(k), equilibrium_set=which, seconds=options.seconds)
             spent = round(time.process_time() - began, 3)
             widths = [None if side.width is None else float(side.width) for side in (found.min, found.max)]
+            rows = [row for row in rows if (row["set"], row["k"]) != (which, k)]
             rows.append(
                 {
                     "set": which,
@@ -72,7 +70,7 @@ def main() -> None:
             )
             print(json.dumps(rows[-1]), flush=True)
             rows.sort(key=lambda row: (SETS.index(row["set"]), row["k"]))
-            document = {"command": "python benchmarks/auctions.py", "ranges": rows}
+            document = {"command": "python benchmarks/auctions.py", "machine": machine(), "ranges": rows}
             RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
