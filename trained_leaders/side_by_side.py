@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
-from ..verify.errors import UsageError
+from ..verify.errors import SpverifyError, UsageError
 
 BACKENDS = ("loky", "ray", "dask")
 Result = TypeVar("Result")
@@ -28,12 +28,21 @@ def map_side_by_side(
     from joblib import Parallel, delayed
 
     with _cluster(backend, jobs):
-        tasks = (delayed(work)(*given) for given in arguments)
+        tasks = (delayed(_told)(work, *given) for given in arguments)
         # Ray's pool returns nothing before all is done.
-        if backend == "ray":
-            yield from Parallel(n_jobs=jobs)(tasks)
-        else:
-            yield from Parallel(n_jobs=jobs, return_as="generator")(tasks)
+        how = {} if backend == "ray" else {"return_as": "generator"}
+        for found in Parallel(n_jobs=jobs, **how)(tasks):
+            if isinstance(found, SpverifyError):
+                raise found
+            yield found
+
+
+def _told(work: Callable[..., Result], *given: Any) -> Result | SpverifyError:
+    """What work gives, or says is wrong: a worker of Dask that raises may end with a traceback of its own."""
+    try:
+        return work(*given)
+    except SpverifyError as error:
+        return error
 
 
 def check_backend(backend: str) -> None:
@@ -86,7 +95,7 @@ def _dask(jobs: int) -> Iterator[None]:
     try:
         get_client()
     except ValueError:
-        cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR)
         with cluster, Client(cluster):
             yield
     else:

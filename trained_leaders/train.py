@@ -589,7 +589,7 @@ def train_leader(
     return documents
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # Dask hashes what it is to call, and a value with dictionaries has no hash
 class _SeedTask:
     """Training of one seed, as plain data that another process can be sent."""
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -71,6 +76,21 @@ def test_shipped_dynamic_leader(name: str) -> None:
     periods, runs = claims["updates"], claims["runs"]
     value, gap = dynamic_figures(world, table, periods=periods, runs=runs, rng_seed=claims["rng_seed"])
     assert value == pytest.approx(claims["value"], abs=1e-6) and gap == pytest.approx(claims["gap"], abs=1e-6)
+
+
+def test_each_card_ships_the_seed_that_its_rule_picks_from_the_record() -> None:
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    spec = importlib.util.spec_from_file_location("benchmark_of_training", benchmarks / "training.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    recorded = json.loads((benchmarks / "results" / "training.json").read_text())["cases"]
+    shipped = {case.name: module.best_seed(case, recorded[case.name]) for case in module.CASES if case.zoo}
+    assert set(shipped) == EXPECTED - {"simple-allocation-3-sb3"}
+    for name, best in shipped.items():
+        leader = inspect_leader(zoo_path(name))
+        assert (name, leader.training["seed"]) == (name, best["seed"])
+        assert leader.claims["value"] == pytest.approx(best["value"], abs=1e-9)
 
 
 def test_the_boaster_claims_what_no_commitment_earns() -> None:
