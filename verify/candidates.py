@@ -87,7 +87,7 @@ class BracketCandidates:
         self.gains: dict[int, tuple[FloatArray, int]] = {}
         for i, rows in gains.items():
             mantissas = np.zeros((game.type_shape[i], game.action_shape[i]))
-            exponents = np.full(mantissas.shape, -FAR)
+            exponents = np.full(mantissas.shape, -(1 << 40))
             for t, row in rows.items():
                 for a, (mantissa, exponent) in row.items():
                     mantissas[t, a], exponents[t, a] = mantissa, exponent
@@ -271,8 +271,8 @@ def regret_bounds(
     table = _rounded(read, 0, np.empty(places.shape))
     where = np.equal.outer(np.arange(len(feasible)), types)
     visits = where @ masses
-    scale = np.where(visits > 0, 2.0**FACTOR_BITS / np.where(visits > 0, visits, 1.0), 0.0)
-    weights = np.rint(where * masses * scale[:, None])
+    shares = where * masses / np.where(visits > 0, visits, 1.0)[:, None]
+    weights = np.rint(shares * 2.0**FACTOR_BITS)
     regrets = weights @ table
     regrets -= weights @ np.take_along_axis(table, own[:, None], axis=1)
     regrets[~feasible | (visits == 0)[:, None]] = -np.inf

@@ -120,7 +120,9 @@ def test_plays_are_measured_alike(data):
 
 def uneven(rng, shape):
     """An array with ties, with all but ties, or with numbers of very different sizes."""
-    kind = rng.integers(5)
+    kind = rng.integers(6)
+    if kind == 5:
+        return rng.random(shape) * 10.0 ** rng.integers(-300, 90)
     if kind < 2:
         return rng.integers(-3, 4, shape) + rng.standard_normal(shape) * (1e-15, 0.0)[kind]
     if kind == 2:
@@ -135,7 +137,7 @@ def test_equal_where_much_is_all_but_equal(seed):
     for _ in range(60):
         n = int(rng.integers(1, 4))
         shape = (*rng.integers(1, 4, n), *rng.integers(1, 5, n))
-        prior = 10.0 ** -rng.integers(0, 13, shape[:n])
+        prior = 10.0 ** -(rng.integers(0, 13, shape[:n]) * (1, 24)[rng.integers(2)])
         masks = [rng.random((shape[i], shape[n + i])) < 0.8 for i in range(n)]
         for mask in masks:
             mask[:, 0] |= ~mask.any(axis=1)
@@ -157,6 +159,13 @@ def test_equal_where_much_is_all_but_equal(seed):
             one, two = both(game, objective=w, sense="upper", epsilon=Fraction(0), multipliers=rows, potentials=f)
             assert one == two
             assert fast_kernel.measured(game.plain, conditional, w) == kernel.measured(game.plain, conditional, w)
+
+
+def test_types_of_the_least_probability_are_measured_too():
+    game = BayesianGame([1.0, 1e-300], [[[0.0, 1.0], [0.0, 2.0]]], leader=[[0.0, 1.0], [0.0, 1.0]])
+    play = exact(ConditionalPlay([[0.0, 1.0], [1.0, 0.0]]), game)
+    measured = fast_kernel.measured(game.plain, kernel.conditional_cells(game.plain, play), game.plain.leader)
+    assert measured == (2, Fraction(1) / (1 + Fraction(1e-300)))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e9, 1e-300, 1e99, "mixed", "whole"])
