@@ -85,23 +85,29 @@ def main() -> None:
         way, which, *sizes, objective, sense = options.one
         print(json.dumps(run(way, which, *map(int, sizes), objective, sense)))
         return
-    known = json.loads(RESULTS.read_text(encoding="utf-8"))["races"] if RESULTS.exists() else []
-    rows = {tuple(row[name] for name in HEAD): row for row in known}
     for case in CASES:
         if not begins(case, options.only):
             continue
         columns = n_columns(*case[:4])
-        row = rows.setdefault(case, {**dict(zip(HEAD, case, strict=True)), "columns": columns})
         for way in options.ways:
             if way == "openspiel" and case[3] > 1:
                 continue
             if way == "this" or columns <= MOST_COLUMNS:
-                row[way] = race(way, case)
+                answer = race(way, case)
             else:
-                row[way] = {"does_not_fit": f"the matrix and the solver's copy of it, in {LIMIT_GIB} GiB"}
+                answer = {"does_not_fit": f"the matrix and the solver's copy of it, in {LIMIT_GIB} GiB"}
+            rows = recorded()  # another process may have added to it meanwhile
+            row = rows.setdefault(case, {**dict(zip(HEAD, case, strict=True)), "columns": columns})
+            row[way] = answer
             compare(row)
-            record([rows[case] for case in CASES if case in rows])
-        print(json.dumps(row), flush=True)
+            record([rows[each] for each in CASES if each in rows])
+            print(json.dumps({**dict(zip(HEAD, case, strict=True)), way: row[way]}), flush=True)
+
+
+def recorded() -> dict[tuple[Any, ...], dict[str, Any]]:
+    """What is on record of each case."""
+    known = json.loads(RESULTS.read_text(encoding="utf-8"))["races"] if RESULTS.exists() else []
+    return {tuple(row[name] for name in HEAD): row for row in known}
 
 
 def n_columns(which: str, players: int, actions: int, types: int) -> int:

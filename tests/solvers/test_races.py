@@ -68,4 +68,4 @@ def test_a_case_on_record_is_renewed_and_the_others_stay(
     assert (first["columns"], second["columns"]) == (36, 2**10)
     assert first["highs-ipx"] == {"value": 1.0, "beyond_bound": 0.0}
     assert second["highs-ipx"] == {"value": 2.0, "beyond_bound": -1.0}
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 5
