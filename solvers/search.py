@@ -26,8 +26,9 @@ from .linear import GAP, MAX_BITS, MAX_EXACT, Program, Solution, Vertex, centred
 from .plans import alternate, plan_columns, random_profiles, unpack
 from .polytope import NEGLIGIBLE, CellProgram, cells_of, on_grid, round_non_signalling, transported
 
-DIRECT_COLUMNS = 3_000
-"""Up to here one linear program over all cells beats column generation (measured)."""
+DIRECT_COLUMNS, NS_COLUMNS = 500, 3_000
+"""Up to here one linear program over all cells beats column generation over the type-conditional set, and the
+interior-point method over the non-signalling one (measured)."""
 
 ROUND_SECONDS, CELL_SECONDS, CUBE_SECONDS = 1e-3, 4e-8, 1e-10
 """What a round of the interior-point method over the type-conditional set takes, for each cell and player, and for the
@@ -176,9 +177,9 @@ def _choose(problem: Problem, cells: int, signalling: bool, pool: Pool, deadline
             return "direct"
         return "sifting, then interior" if fits and _interior_wins(problem, cells) else "sifting"
     left = deadline - monotonic()
-    if fits and cells > DIRECT_COLUMNS and interior_seconds(problem) <= HURRIED * left:
+    if fits and cells > NS_COLUMNS and interior_seconds(problem) <= HURRIED * left:
         return "interior"
-    small = cells <= DIRECT_COLUMNS and unknowns(problem, signalling=False)[1] * problem.game.prior.size <= MAX_EXACT
+    small = cells <= NS_COLUMNS and unknowns(problem, signalling=False)[1] * problem.game.prior.size <= MAX_EXACT
     if fits and not small and interior_seconds(problem) <= left:
         return "interior"
     return "direct" if cells <= DIRECT_CELLS else "none"
