@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .audit import Options
 
 FULL_RUNS, QUICK_RUNS = 200, 80
-MAX_PERIODS, QUICK_PERIODS = 2_000_000, 200_000
+MAX_PERIODS, QUICK_PERIODS = 5_000_000, 200_000
 """Longest replays; horizons beyond are left out."""
 
 CHANCE = Fraction(9, 10)

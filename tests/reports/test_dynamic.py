@@ -107,7 +107,7 @@ def test_hidden_costs_are_scenarios(leader_file: Write, schema: jsonschema.Draft
     [
         ({"followers": {"rule": "mw", "updates": 5}}, "expected q-learning, got 'mw'"),
         ({"followers": {**CAP["followers"], "rate": 7.0}}, "rate cannot be 7.0"),  # type: ignore[dict-item]
-        ({"followers": {**CAP["followers"], "updates": 10**9}}, "expected 1 to 2000000 periods"),  # type: ignore[dict-item]
+        ({"followers": {**CAP["followers"], "updates": 10**9}}, "expected 1 to 5000000 periods"),  # type: ignore[dict-item]
         ({"readout": "best-reply"}, "expected a readout of this setting"),
     ],
 )

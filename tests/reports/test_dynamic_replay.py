@@ -76,7 +76,7 @@ def test_the_training_horizon_is_taken_and_claims_end_in_a_verdict(spverify: Run
         ("zoo:platform", ("--rate", "tuned"), "no such choice"),
         ("zoo:platform", ("--types", "expected"), "no such choice"),
         ("zoo:platform", ("--payoff-scale", "2"), "no such choice"),
-        ("zoo:platform", ("--rounds", "3000000"), "at most 2000000"),
+        ("zoo:platform", ("--rounds", "6000000"), "at most 5000000"),
         ("zoo:platform", ("--learning-rate", "2"), "rate cannot be 2.0"),
         ("zoo:maintain", ("--learner", "q-learning"), "Q-learning is for leaders whose play goes on"),
     ],
