@@ -71,16 +71,16 @@ def ratios_table(races: list[Json]) -> str:
 
 
 def answers_table(races: list[Json]) -> str:
-    """How far the other ways' values are outside the proved bound, and how much their plays leave to gain."""
+    """How near this package's ends are to exact; how far the other ways' values are outside them, and their plays."""
     rows = []
     for race in races:
-        ended = [race[way] for way in OTHERS if "value" in race.get(way, {})]
-        if ended:
-            beyond = [way["beyond_bound"] for way in ended]
-            regret = max(way["largest_regret"] for way in ended)
-            own = race["this"]["outer_minus_inner"]
-            rows.append([*case(race), tiny(own), str(len(ended)), *map(tiny, (max(beyond), -min(beyond), regret))])
-    return table([*CASE, "width", "others", "furthest outside", "furthest inside", "largest regret"], rows)
+        this, ended = race["this"], [race[way] for way in OTHERS if "value" in race.get(way, {})]
+        beyond = [way["beyond_bound"] for way in ended]
+        numbers = [max(beyond), -min(beyond), max(way["largest_regret"] for way in ended)] if ended else []
+        own = [tiny(this["outer_minus_inner"]), tiny(this["inner_gap"])]
+        rows.append([*case(race), *own, str(len(ended)), *map(tiny, numbers), *[NOTHING] * (3 - len(numbers))])
+    titles = ["width", "gap", "others", "furthest outside", "furthest inside", "largest regret"]
+    return table([*CASE, *titles], rows)
 
 
 CASE = ["set", "players, actions, types", "columns", "end"]
@@ -132,7 +132,7 @@ def short(number: float) -> str:
 
 def tiny(value: float) -> str:
     """A number of which only the size counts; 0 below 1e-12."""
-    return "0" if value < 1e-12 else f"{value:.0e}"
+    return short(value) if value >= 1e-3 else "0" if value < 1e-12 else f"{value:.0e}"
 
 
 # ------------------------------------------------------------------------------- both ends
