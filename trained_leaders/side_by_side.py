@@ -7,6 +7,9 @@ of the calling program); otherwise one of `jobs` single-threaded workers is star
 from __future__ import annotations
 
 import logging
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
@@ -14,6 +17,7 @@ from typing import Any, TypeVar
 from ..verify.errors import SpverifyError, UsageError
 
 BACKENDS = ("loky", "ray", "dask")
+PATIENCE = 3.0  # seconds that interrupted workers have to write down where they are
 Result = TypeVar("Result")
 
 
@@ -27,7 +31,7 @@ def map_side_by_side(
     """
     from joblib import Parallel, delayed
 
-    with _cluster(backend, jobs):
+    with _cluster(backend, jobs), _patience(backend):
         tasks = (delayed(_told)(work, *given) for given in arguments)
         # Ray's pool returns nothing before all is done.
         how = {} if backend == "ray" else {"return_as": "generator"}
@@ -43,6 +47,26 @@ def _told(work: Callable[..., Result], *given: Any) -> Result | SpverifyError:
         return work(*given)
     except SpverifyError as error:
         return error
+
+
+@contextmanager
+def _patience(backend: str) -> Iterator[None]:
+    """Ctrl-C in a terminal reaches the processes of loky too, which joblib would kill before they have saved."""
+    ours = backend == "loky" and threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def wait(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C is obeyed at once
+        time.sleep(PATIENCE)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def check_backend(backend: str) -> None:

@@ -419,7 +419,7 @@ def train_text(documents: Sequence[Mapping[str, Any]], best: str) -> str:
         rows.append([str(d["seed"]), *figures, f"{d['seconds']:.1f} s", d["leader"]])
     head = ["seed", *readouts, "time", "leader"]
     right = [1, 2, 3, 4]
-    lines = [f"{documents[0]['setting']}: value (exact gap) under each readout", "", *table(head, rows, right=right)]
+    lines = [f"{documents[0]['setting']}: value (gap) under each readout", "", *table(head, rows, right=right)]
     return "\n".join(
         [*lines, "", *paragraph(f"Audit {'it' if len(documents) == 1 else 'the best'}: spverify report {best}")]
     )

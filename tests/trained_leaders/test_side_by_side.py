@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -97,6 +98,28 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert not state.exists() and resumed.history == whole.history and resumed.policy == whole.policy
     assert all(np.array_equal(resumed.tensors[k], whole.tensors[k]) for k in whole.tensors)
     assert [json.loads(line) for line in log.read_text().splitlines()] == whole.history
+
+
+SIDE_BY_SIDE = """
+import sys
+from spverify.trained_leaders.train import train_leader
+if __name__ == "__main__":
+    long = {"slack": -1.0, "restarts": 99, "iterations": 9999}
+    train_leader("conitzer", seeds=[0, 1], jobs=2, out=sys.argv[1], overrides=long)
+"""
+
+
+def test_ctrl_c_leaves_a_state_of_every_seed_that_was_running(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(SIDE_BY_SIDE)
+    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path / "a.pt")]
+    child = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    logs = [tmp_path / f"a.seed{k}.pt.log.jsonl" for k in (0, 1)]
+    while not all(log.exists() and log.stat().st_size for log in logs):
+        assert child.poll() is None
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+    assert b"KeyboardInterrupt" in child.communicate()[1]
+    assert all((tmp_path / f"a.seed{k}.pt.state").exists() for k in (0, 1))
 
 
 def test_finished_seeds_are_left_alone(tmp_path: Path) -> None:
