@@ -75,10 +75,7 @@ class _Brackets:
         self.game, self.n = game, game.n
         self.gains, common = kernel.scaled_gains(game, objective, multipliers)
         self.common = common
-        self.centred = []
-        for f, sums, count in kernel.centred_potentials(potentials or ()):
-            numerators = [count * a - b for a, b in zip(f.numerators, sums, strict=True)]
-            self.centred.append(Tensor(f.shape, numerators, f.denominator * count))
+        self.centred = [_centred(f, j) for j, f in enumerate(potentials or ())]
         self.unit = math.lcm(game.prior.denominator * common, *(f.denominator for f in self.centred))
         self.scale = self.unit // (game.prior.denominator * common)
         parts = objective.numerators.terms if isinstance(objective.numerators, SumNumerators) else (objective,)
@@ -194,6 +191,14 @@ def measured(game: PlainGame, conditional: Conditional, objective: Tensor) -> tu
             if gain > 0:
                 gap = max(gap, Fraction(gain, visits[i][t] * scale * payoff.denominator))
     return gap, value
+
+
+def _centred(f: Tensor, j: int) -> Tensor:
+    """A potential of player j less its mean over j's types; see `kernel.centred_potentials`."""
+    values = np.array(f.numerators, dtype=object).reshape(f.shape)
+    count = f.shape[j]
+    out = count * values - values.sum(axis=j, keepdims=True)
+    return Tensor(f.shape, out.ravel().tolist(), f.denominator * count)
 
 
 def _entries(values: Tensor, index: IntArray) -> list[int]:

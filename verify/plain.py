@@ -64,8 +64,6 @@ def parse_number(value: object, where: str = "number") -> Fraction:
         >>> parse_number("0.1"), parse_number("2/6"), parse_number(0.5)
         (Fraction(1, 10), Fraction(1, 3), Fraction(1, 2))
     """
-    if isinstance(value, Fraction):
-        return value
     if isinstance(value, str):
         if len(value) > 2 * MAX_DIGITS:
             raise FormatError(f"a number of {len(value)} characters is longer than allowed", field=where)
@@ -79,6 +77,8 @@ def parse_number(value: object, where: str = "number") -> Fraction:
         except (ZeroDivisionError, ValueError):
             pass
         raise FormatError(f'expected a number or a string such as "1/3" or "0.1", got {_show(value)}', field=where)
+    if isinstance(value, Fraction):
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise FormatError(f"expected a number, got {_show(value)}", field=where)
     if isinstance(value, float) and not math.isfinite(value):
@@ -751,18 +751,22 @@ def exact_row(values: Sequence[object], where: str) -> tuple[list[Fraction], Fra
     if any(isinstance(value, float) for value in values):
         parts, one, change = _exact_parts(values, where)
         return [Fraction(part, one) for part in parts], change
-    row = _row(values, where)
-    _check_sum(*_whole(row), where)
+    row, parts, one = _row(values, where)
+    _check_sum(parts, one, where)
     return row, Fraction(0)
 
 
-def _row(values: Sequence[object], where: str) -> list[Fraction]:
-    """Probabilities as they are written."""
-    row = [parse_number(value, f"{where}[{k}]") for k, value in enumerate(values)]
-    for k, entry in enumerate(row):
-        if entry.numerator < 0:
-            raise PlayError(f"expected a probability, got the negative {show(entry)}", field=f"{where}[{k}]")
-    return row
+def _row(values: Sequence[object], where: str) -> tuple[list[Fraction], list[int], int]:
+    """Probabilities as they are written, and as whole numbers over one denominator."""
+    try:
+        row = [parse_number(value) for value in values]
+    except FormatError:  # once more, to say which
+        row = [parse_number(value, f"{where}[{k}]") for k, value in enumerate(values)]
+    parts, one = _whole(row)
+    for k, part in enumerate(parts):
+        if part < 0:
+            raise PlayError(f"expected a probability, got the negative {show(row[k])}", field=f"{where}[{k}]")
+    return row, parts, one
 
 
 def _check_sum(parts: list[int], one: int, where: str) -> None:
@@ -778,7 +782,7 @@ def _exact_parts(values: Sequence[object], where: str) -> tuple[list[int], int, 
         one = max((denominator for _, denominator in ratios), default=1)  # all of them are powers of two
         parts = [numerator * (one // denominator) for numerator, denominator in ratios]
     else:
-        parts, one = _whole(_row(values, where))
+        _, parts, one = _row(values, where)
     if not any(isinstance(value, float) for value in values):
         _check_sum(parts, one, where)
         return parts, one, Fraction(0)
@@ -992,19 +996,25 @@ def check_round(item: object, game: PlainGame, where: str) -> tuple[tuple[int, .
 
 def _check_cell(types: object, actions: object, game: PlainGame, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """A joint type and a joint action that is feasible for it, as tuples."""
+    masks = game.feasible
     for part, name in ((types, "types"), (actions, "actions")):
-        if not isinstance(part, (list, tuple)) or len(part) != game.n:
-            raise PlayError(f"expected {game.n} {name}, one a player", field=where)
+        if not isinstance(part, (list, tuple)) or len(part) != len(masks):
+            raise PlayError(f"expected {len(masks)} {name}, one a player", field=where)
     assert isinstance(types, (list, tuple))
     assert isinstance(actions, (list, tuple))
-    for i, (t, a, mask) in enumerate(zip(types, actions, game.feasible, strict=True)):
-        if type(t) is not int or not 0 <= t < len(mask):
-            raise PlayError(
-                f"expected a type index from 0 to {len(mask) - 1}, got {_show(t)}", field=f"{where}[0][{i}]"
-            )
-        if type(a) is not int or not 0 <= a < len(mask[t]) or not mask[t][a]:
-            _check_action(a, game, i, t, f"{where}[1][{i}]")
+    for t, a, mask in zip(types, actions, masks, strict=True):
+        fits = type(t) is int and 0 <= t < len(mask) and type(a) is int and 0 <= a < len(mask[t]) and mask[t][a]
+        if not fits:
+            _refuse_cell(types, actions, game, where)
     return tuple(types), tuple(actions)
+
+
+def _refuse_cell(types: Sequence[object], actions: Sequence[object], game: PlainGame, where: str) -> None:
+    for i, t in enumerate(types):
+        if isinstance(t, bool) or not isinstance(t, int) or not 0 <= t < game.type_shape[i]:
+            upper = game.type_shape[i] - 1
+            raise PlayError(f"expected a type index from 0 to {upper}, got {_show(t)}", field=f"{where}[0][{i}]")
+        _check_action(actions[i], game, i, t, f"{where}[1][{i}]")
 
 
 # ---------------------------------------------------------------------------------------------- npz
