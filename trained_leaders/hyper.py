@@ -24,6 +24,15 @@ ABLATIONS: dict[str, Any] = {
     "followers_start": "reset",
     "response_rewards": False,
 }
+# Fields of `Hyper` that not every mode reads.
+_NETWORKS = ("ppo", "episode", "basic", "mappo")
+READ_BY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("hidden", "activation", "clip", "epochs", "minibatch", "entropy"), _NETWORKS),
+    **dict.fromkeys(("lr", "grid"), (*_NETWORKS, "unrolled")),
+    **dict.fromkeys(("elite", "smoothing", "floor"), ("search",)),
+    "critic": ("ppo", "episode", "basic"),
+    "trace": ("mappo",),
+}
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,31 @@ class Hyper:
     def document(self) -> dict[str, Any]:
         """Plain values for the training record."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+def changed(hyper: Hyper, changes: Mapping[str, Any]) -> Hyper:
+    """Hyper-parameters with some of them changed.
+
+    Raises:
+        UsageError: an unknown one, one that the mode does not read, or a value it cannot have.
+
+    Example:
+        >>> changed(Hyper(mode="search"), {"batch": 10}).batch
+        10
+        >>> changed(Hyper(mode="search"), {"lr": 0.1})
+        Traceback (most recent call last):
+        ...
+        spverify.verify.errors.UsageError: mode 'search' has no lr; ppo, episode, basic, mappo, unrolled have
+    """
+    mode = changes.get("mode", hyper.mode)
+    for name, value in changes.items():
+        if name not in hyper.document():
+            raise UsageError(f"unknown hyper-parameter {name!r}; known: {', '.join(hyper.document())}")
+        readers = READ_BY.get(name, MODES)
+        if mode not in readers and value != getattr(hyper, name):
+            verb = "have" if len(readers) > 1 else "has"
+            raise UsageError(f"mode {mode!r} has no {name}; {', '.join(readers)} {verb}")
+    return replace(hyper, **changes)
 
 
 def parse_hyper(texts: Mapping[str, str]) -> dict[str, Any]:

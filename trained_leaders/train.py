@@ -12,7 +12,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -38,7 +38,7 @@ from .evaluate import (
     score_tables,
     stated_policy,
 )
-from .hyper import TABLE_MODES, Hyper, default_hyper
+from .hyper import TABLE_MODES, Hyper, changed, default_hyper
 from .mappo import StepPPO
 from .policy import Actor, Critic, MixtureHead, PureHead, normalised
 from .pomdp import REWARD, Episodes, StackelbergPOMDP
@@ -564,10 +564,7 @@ def train_leader(
     foreign = {"epsilon", "types", "opponents"} & set(changes)
     if foreign and isinstance(setting, DynamicSetting):
         raise UsageError(f"{setting.name}: followers are Q-learners, {min(foreign)!r} says nothing about them")
-    unknown = set(changes) - set(hyper.document())
-    if unknown:
-        raise UsageError(f"unknown hyper-parameter {min(unknown)!r}; known: {', '.join(hyper.document())}")
-    hyper = replace(hyper, **changes)
+    hyper = changed(hyper, changes)
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1, got {jobs}")
     check_backend(backend)  # also where one seed, or one job, needs none

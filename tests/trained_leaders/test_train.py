@@ -226,6 +226,8 @@ def test_several_seeds_and_what_the_documents_say(tmp_path: Path) -> None:
         ({"mode": "search", "leader_action": "mixture"}, UsageError, "mode 'search' looks for pure tables"),
         ({"mode": "enumerate", "leader_action": "mixture"}, UsageError, "mode 'enumerate' looks for pure tables"),
         ({"overrides": {"phase_visible": True}}, UsageError, "phase_visible is a matter of mode 'mappo'"),
+        ({"mode": "unrolled", "overrides": {"clip": 0.1}}, UsageError, "has no clip; ppo, episode, basic, mappo have"),
+        ({"overrides": {"elite": 0.1}}, UsageError, "mode 'ppo' has no elite; search has"),
         ({"overrides": {"device": "cuda"}}, UsageError, "mode 'ppo' has nothing for a GPU to do"),
     ],
 )
