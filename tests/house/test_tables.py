@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,3 +59,13 @@ def test_a_way_without_a_time_has_a_reason(tables: ModuleType) -> None:
         "highs-hipo": {"failed": "x"},
     }
     assert cells(tables.races_table([race(**ways)]))[-5:] == ["> 120 s", "does not fit", "failed", "–", "–"]
+
+
+def test_recorded_ranges_of_auctions_lie_in_each_other(repo_root: Path) -> None:
+    record = json.loads((repo_root / "benchmarks/results/auctions.json").read_text(encoding="utf-8"))
+    found = {(row["set"], row["k"]): row for row in record["ranges"]}
+    pairs = [(found["tc", k], found["ns", k]) for name, k in found if name == "ns"]
+    pairs += [(found["ns", k], found["sf", k]) for name, k in found if name == "sf"]
+    assert len(pairs) > 10
+    for wide, narrow in pairs:
+        assert wide["min"] - 1e-8 <= narrow["min"] <= narrow["max"] <= wide["max"] + 1e-8
