@@ -39,9 +39,12 @@ NEAR = 1e-7
 BACK = 0.995
 """Share of the way to the boundary that a step goes."""
 
-ACCURATE, SHARE, MOST_STEPS = 3e-12, 0.1, 12
-"""A step's equations are met to this, or to a share of the complementarity, by GMRES in at most so many steps; of the
-predictor's only the factors' answer is asked, which takes fewer rounds too (measured)."""
+ACCURATE, SHARE, MOST_STEPS = 3e-12, 1e-3, 40
+"""A step's equations are met to this, or to a share of the gap, by GMRES in at most so many steps; the predictor's are
+left to the factors, which takes fewer rounds too (measured)."""
+
+POOR = 1e-8
+"""Where GMRES leaves more than this (and more than was asked), the factors are lifted further from then on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +241,7 @@ class _Search:
         step: Step = system.solve(system.push(lambda block: self.masses[block]), missed, line)
         if not isinstance(system, NonSignalling):
             return step
-        accuracy = max(ACCURATE, SHARE * self.mean)
+        accuracy = max(ACCURATE, SHARE * self.mean * self.total)
 
         def effect(step: Step, line: FloatArray, *, whole: bool) -> FloatArray:
             def pushed(block: slice) -> FloatArray:
@@ -268,7 +271,7 @@ class _Search:
             if rest <= accuracy or table[k + 1, k] <= 1e-14 * size:
                 break
             basis.append(image / table[k + 1, k])
-        if rest > 1e-8:
+        if rest > max(POOR, accuracy):
             system.lift = min(10.0 * system.lift, MOST_LIFT)
         for weight, more in zip(weights, steps, strict=True):
             step = Step(*(one + weight * two for one, two in zip(step, more, strict=True)))

@@ -27,7 +27,7 @@ CACHED = 1 << 25
 ENOUGH = 0.05
 """Share of its type's largest mass that the action at the end should have."""
 
-LIFT, MOST_LIFT = 1e-11, 1e-9
+LIFT, MOST_LIFT = 1e-10, 1e-9
 """What is added to a unit diagonal before it is factored, and the most where steps come out inaccurate (measured)."""
 
 
@@ -304,37 +304,42 @@ class TypeConditional:
             whole[parts[j], parts[i]] = whole[parts[i], parts[j]].T
         if len(cells.live) < len(whole):
             whole, lines = whole[np.ix_(cells.live, cells.live)], lines[:, cells.live]
-        scaled = lines / np.sqrt(self.weight)[:, None]
-        whole -= scaled.T @ scaled
         whole[np.diag_indices(self.m)] += 1.0 / theta
         self.line, self.factors = lines, _cholesky(whole)
 
     def _add(
         self, block: slice, d: FloatArray, lines: list[FloatArray], sums: dict[tuple[int, int], FloatArray]
     ) -> None:
-        """What a block adds to the sums, and its joint types' lines (what each deviation gains there)."""
+        """What a block adds to the sums, and its joint types' lines (what each deviation gains there).
+
+        A joint type's mass row takes the means off its gains; taken off before products are summed, nothing cancels.
+        """
         cells, k = self.cells, len(d)
-        payoffs = {i: cells.payoff(i, block) for i in cells.acting}
-        means = {i: d * payoffs[i] for i in cells.acting}
-        self.weight[block] = d.reshape(k, -1).sum(axis=1)
-        # masses and payoffs of all players against each deviation: got[i][..., 0] and got[i][..., 1 + place of j]
-        got = {}
+        weight = d.reshape(k, -1).sum(axis=1)
+        self.weight[block] = weight
+        played, means, deviated, own, against = {}, {}, {}, {}, {}
         for i in cells.acting:
-            own = cells.lines(i, block)
-            against = np.stack([cells.total(part, i) for part in (d, *means.values())], axis=-1)
-            got[i] = own @ against
-            lines[i][np.arange(block.start, block.stop), cells.index[i][block]] = (
-                got[i][..., 0] - means[i].reshape(k, -1).sum(axis=1)[:, None]
-            )
-            cross = (own * against[:, None, :, 0]) @ own.swapaxes(1, 2)
-            here = got[i][..., 1 + cells.acting.index(i)] - 0.5 * _dot(means[i], payoffs[i])[:, None]
-            here = cells.sums((i,), block, here)
-            found = cells.sums((i,), block, cross) - here[:, :, None] - here[:, None, :]
+            payoff, against[i] = cells.payoff(i, block), cells.total(d, i)
+            mean = _dot(payoff, d) / weight
+            gained = (cells.lines(i, block) @ against[i][..., None])[..., 0] / weight[:, None]
+            lines[i][np.arange(block.start, block.stop), cells.index[i][block]] = (gained - mean[:, None]) * weight[
+                :, None
+            ]
+            played[i] = payoff - cells.wide(mean)
+            means[i] = d * played[i]
+            deviated[i] = payoff - gained.reshape(k, *(a if j == i else 1 for j, a in enumerate(cells.actions)))
+            own[i] = _along(deviated[i], i)
+        for i in cells.acting:
+            cross = (own[i] * against[i][:, None]) @ own[i].swapaxes(1, 2)
+            met = (own[i] @ cells.total(means[i], i)[..., None])[..., 0] - 0.5 * _dot(means[i], played[i])[:, None]
+            met = cells.sums((i,), block, met)
+            found = cells.sums((i,), block, cross) - met[:, :, None] - met[:, None, :]
             sums[i, i][np.arange(len(found)), np.arange(len(found))] += found
         for i, j in combinations(cells.acting, 2):
-            cross = self._cross(payoffs[i], payoffs[j], d, i, j)
-            cross -= (got[i][..., 1 + cells.acting.index(j)] - _dot(means[i], payoffs[j])[:, None])[:, :, None]
-            cross -= got[j][:, None, :, 1 + cells.acting.index(i)]
+            cross = self._cross(deviated[i], deviated[j], d, i, j)
+            met = (own[i] @ cells.total(means[j], i)[..., None])[..., 0] - _dot(means[i], played[j])[:, None]
+            cross -= met[:, :, None]
+            cross -= (own[j] @ cells.total(means[i], j)[..., None]).swapaxes(1, 2)
             sums[i, j] += cells.sums((i, j), block, cross)
 
     def _cross(self, u: FloatArray, w: FloatArray, d: FloatArray, i: int, j: int) -> FloatArray:

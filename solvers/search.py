@@ -30,7 +30,7 @@ DIRECT_COLUMNS, NS_COLUMNS = 500, 3_000
 """Up to here one linear program over all cells beats column generation over the type-conditional set, and the
 interior-point method over the non-signalling one (measured)."""
 
-ROUND_SECONDS, CELL_SECONDS, CUBE_SECONDS = 1e-3, 4e-8, 1e-10
+ROUND_SECONDS, CELL_SECONDS, CUBE_SECONDS = 5e-4, 2.2e-8, 2.5e-11
 """What a round of the interior-point method over the type-conditional set takes, for each cell and player, and for the
 cube of the regret rows; it needs about `INTERIOR_ROUNDS` of them (measured)."""
 

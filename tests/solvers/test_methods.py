@@ -169,6 +169,27 @@ def test_rows_that_depend_on_each_other() -> None:
     assert found.closed and ends(found) == pytest.approx(ends(wanted), abs=1e-8)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_degenerate_optima_close(seed: int) -> None:
+    """Near vertices the dense system of the type-conditional set once lost its diagonal to rounding."""
+    rng = np.random.default_rng([82, seed])
+    n = int(rng.integers(1, 4))
+    types, actions = tuple(rng.integers(1, 4, n)), tuple(rng.integers(2, 5, n))
+    masks = [rng.random((t, a)) < 0.8 for t, a in zip(types, actions, strict=True)]
+    for mask in masks:
+        mask[:, 0] = True
+    payoffs = [rng.integers(0, 4, types + actions).astype(float) for _ in range(n)]
+    prior = rng.integers(1, 5, types)
+    game = BayesianGame(prior, payoffs, leader=rng.random(types + actions), feasible=masks)
+    if all(mask.sum(axis=1).max() == 1 for mask in masks):
+        return
+    wanted = equilibrium_range(game, equilibrium_set="tc", method="direct")
+    found = equilibrium_range(game, equilibrium_set="tc", method="interior")
+    assert_sound(found, game)
+    assert ends(found) == pytest.approx(ends(wanted), abs=1e-7)
+    assert max(found.min.width, found.max.width) < 1e-7
+
+
 def test_methods_that_do_not_apply() -> None:
     game = BayesianGame([[1]], [[[[[6, 2], [7, 0]]]], [[[[6, 7], [2, 0]]]]])
     for which, method in (("ns", "sifting"), ("sf", "interior"), ("tc", "plans"), ("tc", "simplex")):
