@@ -126,7 +126,26 @@ class Cells:
 
     def payoff(self, i: int, block: slice) -> FloatArray:
         """Player i's scaled payoff times p(t_-i | t_i), shape (k, actions..)."""
-        return self._kept(("payoff", i), block, lambda block: self._whole(self._payoff(i, block)))
+        return self.payoffs(block)[:, i] if self.keeps else self._whole(self._payoff(i, block))
+
+    def payoffs(self, block: slice) -> FloatArray:
+        """The same of all players, shape (k, n, actions..)."""
+
+        def read(block: slice) -> FloatArray:
+            return np.stack([self._whole(self._payoff(i, block)) for i in range(self.n)], axis=1)
+
+        return self._kept("payoffs", block, read)
+
+    def played(self, block: slice, weights: list[FloatArray]) -> FloatArray:
+        """Payoffs times a number for each player's type, summed over players, shape (k, actions..)."""
+        each = np.stack([part[self.index[i][block]] for i, part in enumerate(weights)], axis=1)
+        payoffs = self.payoffs(block).reshape(*each.shape, -1)
+        return (each[:, None] @ payoffs).reshape(-1, *self.actions)
+
+    def worth(self, block: slice, masses: FloatArray) -> FloatArray:
+        """What masses of a block are worth to each player, shape (k, n)."""
+        k = len(masses)
+        return (self.payoffs(block).reshape(k, self.n, -1) @ masses.reshape(k, -1, 1))[..., 0]
 
     def lines(self, i: int, block: slice) -> FloatArray:
         """The same with the own action first, shape (k, |A_i|, others' joint actions)."""
@@ -263,14 +282,14 @@ class TypeConditional:
     def pull(self, block: slice, y: FloatArray, v: FloatArray) -> FloatArray:
         """The rows' duals summed at each cell of a block, shape (k, actions..)."""
         cells = self.cells
-        out = np.empty((block.stop - block.start, *cells.actions))
-        out[:] = cells.wide(v[block])
-        parts = cells.per_type(y)
+        parts, duals = cells.per_type(y), v[block]
+        out = cells.played(block, [part.sum(axis=1) for part in parts])
         for i in cells.acting:
             own = parts[i][cells.index[i][block]]
-            gained = (own[:, None] @ cells.lines(i, block)).reshape(len(own), *_without(cells.actions, i))
-            out -= np.expand_dims(gained, 1 + i)
-            out += cells.payoff(i, block) * cells.wide(own.sum(axis=1))
+            gained = (own[:, None] @ cells.lines(i, block))[:, 0]
+            if i == cells.acting[0]:
+                gained -= duals[:, None]
+            out -= np.expand_dims(gained.reshape(-1, *_without(cells.actions, i)), 1 + i)
         return out
 
     def push(self, parts: Callable[[slice], FloatArray]) -> Any:
@@ -280,9 +299,10 @@ class TypeConditional:
         mass = np.empty(cells.count)
         for block in cells.blocks:
             part = parts(block)
+            worth = cells.worth(block, part)
             for i in cells.acting:
                 gained = (cells.lines(i, block) @ cells.total(part, i)[..., None])[..., 0]
-                gained -= _dot(cells.payoff(i, block), part)[:, None]
+                gained -= worth[:, i, None]
                 gains[i] += cells.sums((i,), block, gained)
             mass[block] = part.reshape(len(part), -1).sum(axis=1)
         return cells.gather(gains), mass
@@ -570,9 +590,7 @@ class NonSignalling:
         out = np.zeros((block.stop - block.start, cells.width))
         out[:, self.local] = g[block]
         out = spread(out.reshape(-1, *cells.actions), range(1, 1 + cells.n))
-        for i, part in enumerate(cells.per_type(y)):
-            if part.any():
-                out += cells.payoff(i, block) * cells.wide(part.sum(axis=1)[cells.index[i][block]])
+        out += cells.played(block, [part.sum(axis=1) for part in cells.per_type(y)])
         return out
 
     def push(self, parts: Callable[[slice], FloatArray]) -> Any:
@@ -581,8 +599,7 @@ class NonSignalling:
         masses, each = np.empty((cells.count, self.rows)), np.empty((cells.count, cells.n))
         for block in cells.blocks:
             part = np.array(parts(block))
-            for i in range(cells.n):
-                each[block, i] = _dot(cells.payoff(i, block), part)
+            each[block] = cells.worth(block, part)
             masses[block] = nested(part, range(1, 1 + cells.n)).reshape(-1, cells.width)[:, self.local]
         masses[self.dead] = 0.0
         return masses, _summed(self.here, each, self.worths)
@@ -596,7 +613,7 @@ class NonSignalling:
         for block in cells.blocks:
             d, dead = weights(block), self.dead[block]
             k = len(d)
-            payoffs = np.stack([cells.payoff(i, block) for i in range(n)], axis=1)
+            payoffs = cells.payoffs(block)
             means = nested(d[:, None] * payoffs, range(2, 2 + n)).reshape(k, n, -1)[:, :, self.local]
             masses = np.zeros((k, cells.width + 1))
             masses[:, :-1] = nested(np.array(d), range(1, 1 + n)).reshape(k, -1)

@@ -169,9 +169,9 @@ def test_rows_that_depend_on_each_other() -> None:
     assert found.closed and ends(found) == pytest.approx(ends(wanted), abs=1e-8)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [11, 39, 77, 80, 82, 87, 127, 140, 214, 236, 237])
 def test_degenerate_optima_close(seed: int) -> None:
-    """Near vertices the dense system of the type-conditional set once lost its diagonal to rounding."""
+    """Near vertices the dense system of the type-conditional set once lost its diagonal to rounding: all were wider."""
     rng = np.random.default_rng([82, seed])
     n = int(rng.integers(1, 4))
     types, actions = tuple(rng.integers(1, 4, n)), tuple(rng.integers(2, 5, n))
@@ -181,13 +181,11 @@ def test_degenerate_optima_close(seed: int) -> None:
     payoffs = [rng.integers(0, 4, types + actions).astype(float) for _ in range(n)]
     prior = rng.integers(1, 5, types)
     game = BayesianGame(prior, payoffs, leader=rng.random(types + actions), feasible=masks)
-    if all(mask.sum(axis=1).max() == 1 for mask in masks):
-        return
     wanted = equilibrium_range(game, equilibrium_set="tc", method="direct")
     found = equilibrium_range(game, equilibrium_set="tc", method="interior")
     assert_sound(found, game)
     assert ends(found) == pytest.approx(ends(wanted), abs=1e-7)
-    assert max(found.min.width, found.max.width) < 1e-7
+    assert max(found.min.width, found.max.width) < 1e-8
 
 
 def test_methods_that_do_not_apply() -> None:
