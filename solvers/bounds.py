@@ -33,6 +33,7 @@ from ..verify.play import MixturePlay, PlanPlay, Play, SparsePlay
 from .arrays import Problem
 from .branching import best_profile
 from .search import ENTRY_BYTES, METHODS, Pool, Proof, Proposal, interior_seconds, search_cells, search_plans
+from .threads import on_one_thread
 
 PROOF_NODES = {False: 1_500_000, True: 40_000_000}
 """Longest strategic-form search that a certificate may ask of the kernel, and of its fast twin."""
@@ -287,6 +288,7 @@ def _prefixed(progress: Progress, word: str) -> Progress:
 # ------------------------------------------------------------------------------- from a search to a proved side
 
 
+@on_one_thread
 def _side(
     problem: Problem,
     aim: str | Tensor,

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from spverify.solvers import interior, search
+from spverify.solvers import bounds, interior, search
 from spverify.solvers.bounds import EquilibriumRange, equilibrium_range, range_curve
 from spverify.solvers.distance import distance_to_equilibria
 from spverify.solvers.polytope import round_non_signalling, transported
@@ -349,3 +350,18 @@ def test_rare_types_by_every_method(power: int) -> None:
             if two.proved:
                 assert one.min.outer <= two.min.inner + SLACK and one.max.outer >= two.max.inner - SLACK
             assert ends(one) == pytest.approx(ends(two), abs=1e-6)
+
+
+def test_linear_algebra_uses_one_thread_during_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine more threads wait for each other; what the caller has set comes back."""
+
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    seen: list[set[int]] = []
+    find = bounds.search_cells
+    monkeypatch.setattr(bounds, "search_cells", lambda *a, **k: (seen.append(threads()), find(*a, **k))[1])
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()  # some libraries know one thread only
+        equilibrium_range(random_game(2, 3, 2), equilibrium_set="ns")
+        assert 2 in before and seen == [{1}, {1}] and threads() == before
