@@ -52,7 +52,7 @@ def races_table(races: list[Json]) -> str:
     for race in races:
         this = race["this"]
         own = [short(this[f"{part}_seconds"]) for part in ("search", "proof", "digest")]
-        rows.append([*case(race), *own, f"{this['memory_gib']:.2f}", *(spent(race.get(way)) for way in OTHERS)])
+        rows.append([*case(race), *own, f"{this['memory_gib']:.2f}", *(spent(race, way) for way in OTHERS)])
     return table([*CASE, "search", "proof", "digest", "GiB", *OTHERS.values()], rows)
 
 
@@ -98,10 +98,11 @@ def case(race: Json) -> list[str]:
     ]
 
 
-def spent(way: Json | None) -> str:
+def spent(race: Json, name: str) -> str:
     """What another way took, or why there is no such number."""
-    if way is None:
+    if name == "openspiel" and race["types"] > 1:
         return NOTHING
+    way = race.get(name, {"not_run": ""})
     if "solve_seconds" in way:
         return short(total(way))
     if "not_finished" in way:

@@ -58,7 +58,7 @@ def test_a_way_without_a_time_has_a_reason(tables: ModuleType) -> None:
         "highs-ipx": {"does_not_fit": "why"},
         "highs-hipo": {"failed": "x"},
     }
-    assert cells(tables.races_table([race(**ways)]))[-5:] == ["> 120 s", "does not fit", "failed", "–", "–"]
+    assert cells(tables.races_table([race(**ways)]))[-5:] == ["> 120 s", "does not fit", "failed", "not run", "–"]
 
 
 def test_recorded_ranges_of_auctions_lie_in_each_other(repo_root: Path) -> None:
