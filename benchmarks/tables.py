@@ -116,14 +116,14 @@ def total(way: Json) -> float:
 
 
 def ratio(ways: list[Json], mine: float) -> str:
-    """The quickest of some ways by this package's seconds; a lower bound where none of them ended in time."""
+    """The quickest of some ways by this package's seconds; a lower bound where all of them ran out of time."""
     ended = [total(way) for way in ways if "solve_seconds" in way]
     if ended:
         return short(min(ended) / mine)
-    limits = [
-        float(way["not_finished"].removesuffix(" s")) for way in ways if way.get("not_finished", "").endswith(" s")
-    ]
-    return f"> {short(min(limits) / mine)}" if limits else NOTHING
+    limits = [way.get("not_finished", "") for way in ways]
+    if not all(limit.endswith(" s") for limit in limits):
+        return NOTHING
+    return f"> {short(min(float(limit.removesuffix(' s')) for limit in limits) / mine)}"
 
 
 def short(number: float) -> str:

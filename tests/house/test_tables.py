@@ -50,6 +50,10 @@ def test_ratios_compare_with_the_quickest_call_that_ended(tables: ModuleType) ->
     assert row == ["SF", "2, 20, 5", "10^13", "most leader", "> 240", "10", "> 200", "8.3", "0.2"]
     row = cells(tables.ratios_table([race(**{"highs-simplex": large, "cvxpy-highs": {"does_not_fit": "why"}})]))
     assert row[4:8] == ["–"] * 4
+    row = cells(tables.ratios_table([race(**{"highs-simplex": late, "highs-ipx": late})]))
+    assert row[5] == "–", "a way that was not run might have been quicker"
+    row = cells(tables.ratios_table([race(**dict.fromkeys(("highs-simplex", "highs-ipx", "highs-hipo"), late))]))
+    assert row[5] == "> 240"
 
 
 def test_a_way_without_a_time_has_a_reason(tables: ModuleType) -> None:
