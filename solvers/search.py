@@ -242,14 +242,23 @@ def _interior(
         out.method += early
         return out
     # over the cells that may count the simplex method finds a vertex, whose play meets the rows
-    over = Program(problem.bounds, program.right)
-    over.add(program.columns(problem.arrays, found.near))
+    over, near = Program(problem.bounds, program.right), found.near
+    over.add(program.columns(problem.arrays, near))
     solution = over.solve(deadline - monotonic())
+    while signalling and solution is not None:
+        # its multipliers may leave some of the other cells worth more
+        new = np.setdiff1d(_CellOracle(problem, program)(solution.duals, False)[0], near)
+        if not len(new):
+            break
+        near = np.concatenate([near, new])
+        over.add(program.columns(problem.arrays, new))
+        solution = over.solve(deadline - monotonic())
     if solution is not None and solution.value >= found.bound - NEAR_LOSS:
-        exact = Proposal(method=out.method + f", then a linear program over {len(found.near)} cells")
-        _finish(problem, program, solution, found.near, solution.duals, exact)
+        exact = Proposal(method=out.method + f", then a linear program over {len(near)} cells")
+        _finish(problem, program, solution, near, solution.duals, exact)
         out.plays = exact.plays + out.plays
-        out.proofs = [proof for proof in exact.proofs if proof.value is not None] + out.proofs
+        # where no other cell was priced, its multipliers prove what they are worth only at an exact vertex
+        out.proofs = [proof for proof in exact.proofs if signalling or proof.value is not None] + out.proofs
         out.method, out.converged = exact.method, True
     else:
         out.method += early

@@ -98,6 +98,12 @@ def test_first_price_auctions(known_values: dict[str, Any]) -> None:
                     assert ends(found)[0] == pytest.approx(wanted["value_min"], abs=entry["tolerance"]), (name, k)
 
 
+def test_the_end_of_a_hard_search_is_priced_over_all_cells() -> None:
+    """A vertex over the cells that may count is not an optimum where its multipliers leave others worth more."""
+    found = equilibrium_range(auction(12, "revenue"), equilibrium_set="tc")
+    assert "then a linear program" in found.min.method and found.min.width == found.max.width == 0
+
+
 def test_known_value_auctions(known_values: dict[str, Any]) -> None:
     entry = known_values["first_price_auction_known_values"]
     for n, wanted in entry["n"].items():
