@@ -34,7 +34,7 @@ from .kernel import (
     potential_tensors,
     smallest_set,
 )
-from .plain import Tensor, number_text, parse_game, parse_play
+from .plain import Tensor, number_text, parse_game
 from .play import MixturePlay, Play, exact
 
 MULTIPLIER_GRID = 1 << 30
@@ -235,7 +235,7 @@ def assessed(
     """`attained_certificate`, the play's exact gap, and whether its form shows that it is of the set; by the kernel."""
     document = play.to_document()
     plain = game.plain
-    exact_play = parse_play(document, plain)
+    exact_play = exact(play, game, document)
     name, w, extra = _objective(game, objective)
     conditional = conditional_cells(plain, exact_play)
     gap, value = (fast_kernel.measured if fast_kernel.big(plain) else measured)(plain, conditional, w)

@@ -210,13 +210,19 @@ def independent(strategies: Sequence[FloatArray]) -> FloatArray:
 Play = ConditionalPlay | SparsePlay | PlanPlay | MixturePlay | PlayLog
 
 
-def exact(play: Play, game: BayesianGame) -> PlainPlay:
-    """The play made exact and checked against its game (theory T1, T2).
+def exact(play: Play, game: BayesianGame, document: dict[str, Any] | None = None) -> PlainPlay:
+    """The play made exact and checked against its game (theory T1, T2); its ``document`` if that is known already.
 
     Raises:
         PlayError: rows that are no distributions, mass on infeasible actions, indices out of range.
     """
-    return parse_play(play.to_document(), game.plain)
+    document = play.to_document() if document is None else document
+    if isinstance(play, SparsePlay):
+        # a Fraction is what its text says, and need not be read from it
+        pairs = zip(document["cells"], play.cells, strict=True)
+        cells = [[*where, mass if type(mass) is Fraction else text] for (*where, text), (_, _, mass) in pairs]
+        document = {**document, "cells": cells}
+    return parse_play(document, game.plain)
 
 
 def play_of(plain: PlainPlay, game: BayesianGame) -> Play:
