@@ -177,9 +177,9 @@ class BracketCandidates:
                 np.copyto(out, -np.inf, where=~(mask[prefix[i]] if i < fixed else mask).reshape(axes))
         uses = len(factors) + 2 * sum(np.count_nonzero(own, axis=-1) for own in gains.values())
         if fine:
-            # factors are wrong by less than 4 of their last places, tables by less than 2, and the product of what was
-            # rounded off was left out, less than 1 for each
-            return out, np.where(said, 8.0 * uses + 2.0 ** (FACTOR_BITS - TABLE_BITS + 2), np.inf)
+            # each use: 1/2 for rounding the factor, 1/4 for the product of both rests, which is left out, 1/2 for adding
+            # up; all of them: 2 of a table's last places, and what the factors were off before they were rounded
+            return out, np.where(said, 2.0 * uses + 2.5 * 2.0 ** (FACTOR_BITS - TABLE_BITS), np.inf)
         # each factor is wrong by less than 1, and so is each number of a table
         return out, np.where(said, (2.0**TABLE_BITS + 1) * uses + 2.0**FACTOR_BITS, np.inf)
 

@@ -31,7 +31,6 @@ from .kernel import (
     measured,
     objective_tensor,
     outer_bound,
-    potential_tensors,
     smallest_set,
 )
 from .plain import Tensor, number_text, parse_game
@@ -125,8 +124,13 @@ def round_potentials(game: BayesianGame, potentials: Sequence[FloatArray], grid:
     if not math.isfinite(largest):
         raise UsageError("expected finite potentials")
     unit = _unit(largest, grid)
-    scale = float(unit)
-    return potential_tensors(game.plain, [[int(k) * unit for k in np.rint(f / scale).ravel()] for f in potentials])
+    scale, times = float(unit), unit.numerator
+    out = []
+    for j, f in enumerate(potentials):
+        axes = game.shape[: game.n_players + j] + (1,) + game.shape[game.n_players + j + 1 :]
+        steps = np.broadcast_to(np.rint(f / scale), axes).ravel()
+        out.append(Tensor(axes, [int(k) * times for k in steps.tolist()], unit.denominator))
+    return out
 
 
 def _unit(largest: float, grid: int) -> Fraction:

@@ -92,8 +92,12 @@ def number_text(value: Fraction) -> str:
     Raises:
         BudgetError: a number longer than Python writes (and than `parse_number` reads).
     """
+    return _ratio_text(value.numerator, value.denominator)
+
+
+def _ratio_text(numerator: int, denominator: int) -> str:
     try:
-        return str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
+        return str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
     except ValueError:
         raise BudgetError(f"an exact number came out longer than the {MAX_DIGITS} digits that are written") from None
 
@@ -350,6 +354,9 @@ class Tensor:
             if value not in cache:
                 if show is number_json:
                     cache[value] = _ratio_json(value, self.denominator)
+                elif show is number_text:
+                    common = math.gcd(value, self.denominator)
+                    cache[value] = _ratio_text(value // common, self.denominator // common)
                 else:
                     cache[value] = show(Fraction(value, self.denominator))
             flat.append(cache[value])
