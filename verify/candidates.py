@@ -177,8 +177,8 @@ class BracketCandidates:
                 np.copyto(out, -np.inf, where=~(mask[prefix[i]] if i < fixed else mask).reshape(axes))
         uses = len(factors) + 2 * sum(np.count_nonzero(own, axis=-1) for own in gains.values())
         if fine:
-            # each use: 1/2 for rounding the factor, 1/4 for the product of both rests, which is left out, 1/2 for adding
-            # up; all of them: 2 of a table's last places, and what the factors were off before they were rounded
+            # each use: 1/2 for rounding the factor, 1/4 for the product of both rests, which is left out, and 1/2 for
+            # adding up; all of them: 2 of a table's last places, and what factors were off before they were rounded
             return out, np.where(said, 2.0 * uses + 2.5 * 2.0 ** (FACTOR_BITS - TABLE_BITS), np.inf)
         # each factor is wrong by less than 1, and so is each number of a table
         return out, np.where(said, (2.0**TABLE_BITS + 1) * uses + 2.0**FACTOR_BITS, np.inf)
