@@ -427,7 +427,7 @@ def recheck(
         typer.Argument(help="A certificate (.cert.json), or a folder of them such as a report; - is standard input."),
     ],
     game: Annotated[str | None, typer.Argument(help="The game, where a certificate does not carry it.")] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="For big games: bounds in numpy integers, as exact.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="For big games: the same exact numbers, by numpy.")] = False,
     as_json: Json = False,
 ) -> None:
     """Prove certificates again with the exact kernel alone: no solver, no floating point, no numpy but for --fast."""
