@@ -53,7 +53,7 @@ MOST_MASSES = 200_000
 SMALL_SUPPORT = 1e-6
 """Where bound and value are this close, few cells have mass that counts, whether or not the search ended."""
 
-INTERIOR_PER_CELL, INTERIOR_PER_FLOP, INTERIOR_ROUNDS = 5e-7, 6e-11, 30
+INTERIOR_PER_CELL, INTERIOR_PER_FLOP, INTERIOR_ROUNDS = 2.5e-7, 2.5e-11, 30
 """Seconds that a round of the interior-point method takes, and how many rounds it needs (measured)."""
 
 NEAR_COLUMNS, NEAR_ROWS, NEAR_LOSS = 20_000, 10_000, 1e-8
