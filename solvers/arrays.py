@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..verify.candidates import add_gain
+from ..verify.candidates import add_gain, at_prefix, prefix_length, rows_at_prefix
 from ..verify.game import BayesianGame, FloatArray
 from ..verify.kernel import marginals
 from ..verify.plain import Tensor
@@ -258,9 +258,7 @@ class Pricer:
         game, self.problem = problem.game, problem
         self.n, self.types, self.actions = game.n_players, game.type_shape, game.action_shape
         self.width = int(np.prod(self.actions))
-        self.fixed = 0
-        while self.fixed < self.n and int(np.prod(self.types[self.fixed :])) * self.width > BLOCK_CELLS:
-            self.fixed += 1
+        self.fixed = prefix_length(self.types, self.width, BLOCK_CELLS)
         self.payoffs = []
         for payoff, low, scale in zip(game.payoffs, problem.payoff_low, problem.payoff_scale, strict=True):
             far = abs(low) > FAR * scale
@@ -282,23 +280,18 @@ class Pricer:
         """All values, axes (types.., actions..)."""
         return np.concatenate([block for _, block in self.blocks(multipliers)]).reshape(self.problem.game.shape)
 
-    def _at(self, values: Any, prefix: tuple[int, ...]) -> Any:
-        return values[tuple(t if length > 1 else 0 for t, length in zip(prefix, values.shape, strict=False))]
-
     def _block(self, prefix: tuple[int, ...], gains: list[FloatArray]) -> FloatArray:
         problem, n, k = self.problem, self.n, len(prefix)
         rest, tail = self.types[k:], (1,) * self.n
         out: FloatArray = np.empty((*rest, *self.actions))
-        np.multiply(self._at(problem.values, prefix), problem.sign / problem.objective_scale, out=out)
+        np.multiply(at_prefix(problem.values, prefix), problem.sign / problem.objective_scale, out=out)
         out -= problem.objective_low / problem.objective_scale
         for i, z in enumerate(gains):
-            payoff = self._at(self.payoffs[i], prefix)
+            payoff = at_prefix(self.payoffs[i], prefix)
             if payoff.shape[n - k + i] > 1 and z.any():
-                axes = [-1 if j == i else 1 for j in range(k, n)]
-                own = z[prefix[i]].reshape(*axes, -1) if i < k else z.reshape(*axes, z.shape[1])
-                add_gain(out, payoff, own, i, n, self.spare)
+                add_gain(out, payoff, rows_at_prefix(z, i, prefix, n), i, n, self.spare)
         out *= problem.game.prior[prefix].reshape((*rest, *tail))
         if not self.all_feasible:
-            cells = self._at(problem.game.feasible_cells, prefix)
+            cells = at_prefix(problem.game.feasible_cells, prefix)
             out[~np.broadcast_to(cells, out.shape)] = -np.inf
         return out

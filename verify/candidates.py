@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from .game import BoolArray, FloatArray, array_of
 from .plain import DoubleNumerators, PlainGame, Tensor
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Factor = tuple[float, int]
 """A mantissa and a binary exponent."""
 
@@ -62,6 +61,28 @@ def add_product(out: FloatArray, values: FloatArray, times: FloatArray, spare: F
     out += np.multiply(values, times, out=spare.ravel()[: math.prod(shape)].reshape(shape))
 
 
+# Blocks: all joint types that begin with the types of some first players, a prefix.
+
+
+def prefix_length(types: Sequence[int], width: int, most: int) -> int:
+    """How many players' types to fix so that the joint types left, of ``width`` cells each, have at most ``most``."""
+    fixed = 0
+    while fixed < len(types) and math.prod(types[fixed:]) * width > most:
+        fixed += 1
+    return fixed
+
+
+def at_prefix(values: npt.NDArray[Any], prefix: Sequence[int]) -> Any:
+    """A block's part of an array with axes (types.., ...), those of length 1 broadcasting."""
+    return values[tuple(t if length > 1 else 0 for t, length in zip(prefix, values.shape, strict=False))]
+
+
+def rows_at_prefix(rows: npt.NDArray[Any], i: int, prefix: Sequence[int], n: int) -> Any:
+    """Player i's rows (|T_i|, |A_i|) at a block's joint types, axes (types.., |A_i|), broadcasting."""
+    here = rows[prefix[i]] if i < len(prefix) else rows
+    return here.reshape(*(-1 if j == i else 1 for j in range(len(prefix), n)), rows.shape[1])
+
+
 class BracketCandidates:
     """Which joint actions may have the largest bracket of theory T5 at their joint type.
 
@@ -93,24 +114,21 @@ class BracketCandidates:
                     mantissas[t, a], exponents[t, a] = mantissa, exponent
             top = int(exponents.max())
             self.gains[i] = np.ldexp(mantissas, np.maximum(exponents - top, -FAR)), top
-        chances = [weight / game.prior.denominator for weight in game.prior.numerators]
-        self.chances = np.array(chances).reshape(game.type_shape)
+        self.chances = array_of(game.prior)
         self.room: FloatArray | None = None
         masks = [np.array(mask, dtype=bool) for mask in game.feasible]
         self.masks = None if all(mask.all() for mask in masks) else masks
 
-    def found(self, live: BoolArray) -> Iterator[tuple[IntArray, IntArray]]:
-        """The candidates of the joint types that are ``live``, block by block.
+    def found(self) -> Iterator[tuple[IntArray, IntArray]]:
+        """The candidates of each joint type, block by block; those of probability 0 count where there are potentials.
 
         Yields:
             (cells, types): joint types and joint actions, (count, 2 n), and joint types that have more than `MANY`.
         """
-        game, n = self.game, self.game.n
-        fixed, width = 0, math.prod(game.action_shape)
-        while fixed < n and math.prod(game.type_shape[fixed:]) * width > BLOCK_CELLS:
-            fixed += 1
+        game, width = self.game, math.prod(self.game.action_shape)
+        fixed = prefix_length(game.type_shape, width, BLOCK_CELLS)
         for prefix in np.ndindex(*game.type_shape[:fixed]):
-            here = np.flatnonzero(live[prefix])
+            here = np.flatnonzero(self.chances[prefix] >= 0 if self.potentials else self.chances[prefix])
             if not len(here):
                 continue
             for fine in (False, True):
@@ -136,8 +154,8 @@ class BracketCandidates:
 
     def _block(self, prefix: tuple[int, ...], *, fine: bool) -> tuple[FloatArray, FloatArray]:
         """Rounded brackets at the joint types that begin with ``prefix``, and how wrong each joint type's may be."""
-        game, n, fixed = self.game, self.game.n, len(prefix)
-        types = game.type_shape[fixed:]
+        game, n = self.game, self.game.n
+        types = game.type_shape[len(prefix) :]
         plain, potentials = (
             [(_table(part, prefix), *times) for part, times in parts] for parts in (self.plain, self.potentials)
         )
@@ -150,8 +168,7 @@ class BracketCandidates:
         gains = {}
         for i, (table, own, exponent) in moved.items():
             here = _scaled(own, table.bits + exponent - top)
-            axes = [-1 if j == i else 1 for j in range(fixed, n)]
-            gains[i] = chances[..., None] * (here[prefix[i]] if i < fixed else here.reshape(*axes, here.shape[1]))
+            gains[i] = chances[..., None] * rows_at_prefix(here, i, prefix, n)
         size = sum(map(np.abs, factors)) + sum(2 * own.sum(axis=-1) for own in gains.values())
         # where all is far smaller than elsewhere in the block nothing is said: it was scaled to nothing
         said = size > 2.0 ** (100 - FAR)
@@ -172,9 +189,9 @@ class BracketCandidates:
                 out *= 2.0**-TABLE_BITS
         if self.masks is not None:
             for i, mask in enumerate(self.masks):
-                axes = [-1 if i >= fixed and j == i else 1 for j in range(fixed, n)] + [1] * n
-                axes[n - fixed + i] = mask.shape[1]
-                np.copyto(out, -np.inf, where=~(mask[prefix[i]] if i < fixed else mask).reshape(axes))
+                own = rows_at_prefix(mask, i, prefix, n)
+                axes = (own.shape[-1] if j == i else 1 for j in range(n))
+                np.copyto(out, -np.inf, where=~own.reshape(*own.shape[:-1], *axes))
         uses = len(factors) + 2 * sum(np.count_nonzero(own, axis=-1) for own in gains.values())
         if fine:
             # each use: 1/2 for rounding the factor, 1/4 for the product of both rests, which is left out, and 1/2 for
@@ -207,11 +224,10 @@ class _Table(NamedTuple):
 
 def _table(values: Tensor, prefix: tuple[int, ...]) -> _Table:
     """An array's numerators at the joint types that begin with ``prefix``, axes (types.., actions..)."""
-    at = tuple(t if length > 1 else 0 for t, length in zip(prefix, values.shape, strict=False))
     if isinstance(values.numerators, DoubleNumerators):
-        return _of_doubles(np.frombuffer(values.numerators.values).reshape(values.shape)[at], values.numerators.shift)
+        return _of_doubles(at_prefix(array_of(values), prefix), values.numerators.shift)
     shape = values.shape[len(prefix) :]
-    start = sum(t * stride for t, stride in zip(at, values.strides, strict=False))
+    start = sum(t * stride for t, stride in zip(prefix, values.strides, strict=False))
     return _of_integers(values.numerators[start : start + math.prod(shape)], shape)
 
 
@@ -265,7 +281,7 @@ def regret_bounds(
         there is none.
     """
     if isinstance(payoff.numerators, DoubleNumerators):
-        read = _of_doubles(np.frombuffer(payoff.numerators.values)[places], payoff.numerators.shift)
+        read = _of_doubles(array_of(payoff).ravel()[places], payoff.numerators.shift)
     else:
         read = _of_integers([payoff.numerators[k] for k in places.ravel().tolist()], places.shape)
     table = _rounded(read, 0, np.empty(places.shape))

@@ -31,6 +31,7 @@ from .kernel import (
     measured,
     objective_tensor,
     outer_bound,
+    potential_axes,
     smallest_set,
 )
 from .plain import Tensor, number_text, parse_game
@@ -127,7 +128,7 @@ def round_potentials(game: BayesianGame, potentials: Sequence[FloatArray], grid:
     scale, times = float(unit), unit.numerator
     out = []
     for j, f in enumerate(potentials):
-        axes = game.shape[: game.n_players + j] + (1,) + game.shape[game.n_players + j + 1 :]
+        axes = potential_axes(game.plain, j)
         steps = np.broadcast_to(np.rint(f / scale), axes).ravel()
         out.append(Tensor(axes, [int(k) * times for k in steps.tolist()], unit.denominator))
     return out

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernel
-from .candidates import BracketCandidates, IntArray, factor, regret_bounds
+from .candidates import BracketCandidates, IntArray, at_prefix, factor, regret_bounds
 from .digests import game_sha256
+from .game import array_of
 from .kernel import Conditional, Multipliers, Recheck, joint_types, prior_weight
 from .plain import DoubleNumerators, PlainGame, SumNumerators, Tensor
 
@@ -73,13 +74,17 @@ class _Brackets:
         potentials: Sequence[Tensor] | None = None,
     ) -> None:
         self.game, self.n = game, game.n
-        self.gains, common = kernel.scaled_gains(game, objective, multipliers)
-        self.common = common
+        gains, self.common = kernel.scaled_gains(game, objective, multipliers)
+        # whose payoff does not depend on the own action gains nothing by any other
+        self.gains = [
+            rows if payoff.shape[self.n + i] > 1 else {}
+            for i, (rows, payoff) in enumerate(zip(gains, game.payoffs, strict=True))
+        ]
         self.centred = [_centred(f, j) for j, f in enumerate(potentials or ())]
-        self.unit = math.lcm(game.prior.denominator * common, *(f.denominator for f in self.centred))
-        self.scale = self.unit // (game.prior.denominator * common)
+        self.unit = math.lcm(game.prior.denominator * self.common, *(f.denominator for f in self.centred))
+        self.scale = self.unit // (game.prior.denominator * self.common)
         parts = objective.numerators.terms if isinstance(objective.numerators, SumNumerators) else (objective,)
-        self.objective = [(sign * (common // part.denominator), part) for part in parts]
+        self.objective = [(sign * (self.common // part.denominator), part) for part in parts]
         self.live = [types for types in joint_types(game) if self.centred or prior_weight(game, types)]
 
     def account(self, types: tuple[int, ...]) -> _Account:
@@ -94,7 +99,7 @@ class _Brackets:
             account.add(_slice(part, types, self.n), weight * times)
         for i, payoff in enumerate(self.game.payoffs):
             row = self.gains[i].get(types[i])
-            if row and payoff.shape[self.n + i] > 1:
+            if row:
                 read = _slice(payoff, types, self.n)
                 account.add(read, weight * sum(row.values()))
                 account.deviations(read, i, {a: gain * weight for a, gain in row.items()})
@@ -102,12 +107,10 @@ class _Brackets:
 
     def total(self) -> int:
         """The largest bracket over the joint actions feasible at a joint type, summed over all joint types."""
-        live = np.zeros(self.game.type_shape, dtype=bool)
-        live[tuple(zip(*self.live, strict=True))] = True
         gains = {
             i: {t: {a: factor(gain, self.common) for a, gain in row.items()} for t, row in rows.items()}
             for i, rows in enumerate(self.gains)
-            if rows and self.game.payoffs[i].shape[self.n + i] > 1
+            if rows
         }
         places = BracketCandidates(
             self.game,
@@ -115,7 +118,7 @@ class _Brackets:
             gains,
             [(f, factor(1, f.denominator)) for f in self.centred],
         )
-        cells, unlisted = (np.concatenate(parts) for parts in zip(*places.found(live), strict=True))
+        cells, unlisted = (np.concatenate(parts) for parts in zip(*places.found(), strict=True))
         best: dict[int, int] = {}
         joint = np.ravel_multi_index(tuple(cells[:, : self.n].T), self.game.type_shape)
         for types, bracket in zip(joint.tolist(), self._at(cells), strict=True):
@@ -131,10 +134,10 @@ class _Brackets:
             for k, entry in enumerate(_entries(part, index)):
                 out[k] += times * entry
         for i, rows in enumerate(self.gains):
+            if not rows:
+                continue
             payoff = self.game.payoffs[i]
             step = payoff.strides[n + i]
-            if not rows or not step:
-                continue
             used = sorted({a for row in rows.values() for a in row})
             gains = {t: [row.get(a, 0) for a in used] for t, row in rows.items()}
             totals = {t: sum(row) for t, row in gains.items()}
@@ -213,7 +216,7 @@ def _read(values: Tensor, places: IntArray) -> list[int]:
     """The numerators at some places, (count,)."""
     if isinstance(values.numerators, DoubleNumerators):
         with np.errstate(over="ignore"):
-            read = np.ldexp(np.frombuffer(values.numerators.values)[places], values.numerators.shift)
+            read = np.ldexp(array_of(values).ravel()[places], values.numerators.shift)
         if np.isfinite(read).all():
             return list(map(int, read.tolist()))
     return [values.numerators[k] for k in places.tolist()]
@@ -471,13 +474,11 @@ def tensor_limbs(values: Tensor) -> Limbs:
 
 def _slice(values: Tensor, types: tuple[int, ...], n: int) -> Limbs:
     """An array's numerators at one joint type as limbs, shape (limb, actions..), singleton axes kept."""
-    at = tuple(t if length > 1 else 0 for t, length in zip(types, values.shape[:n], strict=True))
     if isinstance(values.numerators, DoubleNumerators):
-        doubles = np.frombuffer(values.numerators.values).reshape(values.shape)[at]
-        limbs = _double_limbs(doubles, values.numerators.shift)
+        limbs = _double_limbs(at_prefix(array_of(values), types), values.numerators.shift)
         if limbs is not None:
             return limbs
-    start = sum(t * stride for t, stride in zip(at, values.strides, strict=False))
+    start = sum(t * stride for t, stride in zip(types, values.strides, strict=False))
     shape = values.shape[n:]
     return _integer_limbs(values.numerators[start : start + math.prod(shape)], shape)
 

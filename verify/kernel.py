@@ -33,7 +33,6 @@ from .plain import (
     parse_play,
     parse_tensor,
     player_of,
-    tensor,
 )
 
 SETS = ("sf", "ns", "tc")
@@ -653,16 +652,20 @@ def parse_multipliers(value: object, game: PlainGame) -> tuple[list[tuple[int, i
     return out, None
 
 
+def potential_axes(game: PlainGame, j: int) -> tuple[int, ...]:
+    """The axes of player j's potential: types and actions, length 1 on its own action."""
+    actions = game.action_shape
+    return game.type_shape + actions[:j] + (1,) + actions[j + 1 :]
+
+
 def parse_potentials(value: object, game: PlainGame) -> list[Tensor]:
     """The potentials of a certificate: one array a player, length 1 on its own action axis."""
     if not isinstance(value, list) or len(value) != game.n:
         raise CertificateError("expected one array a player", field="evidence.potentials")
-    out = []
-    for j, item in enumerate(value):
-        axes = list(game.type_shape + game.action_shape)
-        axes[game.n + j] = 1
-        out.append(parse_tensor(item, axes, f"evidence.potentials[{j}]", broadcast=False))
-    return out
+    return [
+        parse_tensor(item, potential_axes(game, j), f"evidence.potentials[{j}]", broadcast=False)
+        for j, item in enumerate(value)
+    ]
 
 
 def _check_outer(
@@ -734,13 +737,3 @@ def _check_play(
     if gap <= claim.epsilon:
         return None
     return f"a deviation gains {_decimal(gap, 'up')}, more than epsilon {_decimal(claim.epsilon, 'down')}"
-
-
-def potential_tensors(game: PlainGame, values: Sequence[Sequence[Fraction]]) -> list[Tensor]:
-    """Potentials as arrays, from their entries in C order."""
-    out = []
-    for j, flat in enumerate(values):
-        axes = list(game.type_shape + game.action_shape)
-        axes[game.n + j] = 1
-        out.append(tensor(flat, axes))
-    return out

@@ -16,11 +16,13 @@ from spverify.verify.errors import FormatError, PlayError
 from spverify.verify.fast_kernel import BITS, tensor_limbs
 from spverify.verify.formats import read_game, read_play, write_game, write_play
 from spverify.verify.game import BayesianGame
-from spverify.verify.kernel import exact_gap, objective_tensor, potential_tensors
+from spverify.verify.kernel import exact_gap, objective_tensor, potential_axes
 from spverify.verify.plain import DoubleNumerators, Tensor, digest, number_text
 from spverify.verify.play import ConditionalPlay, SparsePlay, exact
 from spverify.verify.regret import assess
 from spverify.verify.testing import games, plays
+
+from .test_kernel import as_potentials
 
 
 def both(game, **arguments):
@@ -49,9 +51,9 @@ def test_equal_on_rational_games(data, way):
                 rows.append((i, t, a, Fraction(data.draw(st.integers(1, 10**12)), data.draw(st.integers(1, 10**6)))))
     f = None
     if data.draw(st.booleans()):
-        axes = [[1 if k == game.n_players + j else s for k, s in enumerate(game.shape)] for j in range(game.n_players)]
+        axes = [potential_axes(game.plain, j) for j in range(game.n_players)]
         values = [[Fraction(data.draw(st.integers(-(10**9), 10**9)), 7) for _ in range(int(np.prod(a)))] for a in axes]
-        f = potential_tensors(game.plain, values)
+        f = as_potentials(game.plain, values)
     for sense in ("upper", "lower"):
         for objective in ("leader", "welfare"):
             one, two = both(
@@ -147,9 +149,8 @@ def test_equal_where_much_is_all_but_equal(seed):
         y = [mask * (rng.random(mask.shape) < 0.5) * 10.0 ** rng.uniform(-12, 3, mask.shape) for mask in masks]
         f = None
         if rng.random() < 0.4:
-            axes = [[1 if k == n + j else length for k, length in enumerate(shape)] for j in range(n)]
-            f = [rng.standard_normal(a) * 10.0 ** rng.integers(-12, 3) for a in axes]
-            f = potential_tensors(game.plain, [[Fraction(x) for x in part.ravel().tolist()] for part in f])
+            f = [rng.standard_normal(potential_axes(game.plain, j)) * 10.0 ** rng.integers(-12, 3) for j in range(n)]
+            f = as_potentials(game.plain, [[Fraction(x) for x in part.ravel().tolist()] for part in f])
         sigma = rng.random(shape) ** 8 * game.feasible_cells
         sigma /= sigma.sum(axis=tuple(range(n, 2 * n)), keepdims=True)
         conditional = kernel.conditional_cells(game.plain, exact(ConditionalPlay(sigma.tolist()), game))

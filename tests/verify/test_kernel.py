@@ -24,9 +24,14 @@ from spverify.verify.certificate import (
 )
 from spverify.verify.errors import FormatError, SpverifyError
 from spverify.verify.game import BayesianGame, Player
-from spverify.verify.kernel import check_certificate, objective_tensor, outer_bound, strategic_form_holds
-from spverify.verify.kernel import potential_tensors as as_potentials
-from spverify.verify.plain import digest, number_text, read_json
+from spverify.verify.kernel import (
+    check_certificate,
+    objective_tensor,
+    outer_bound,
+    potential_axes,
+    strategic_form_holds,
+)
+from spverify.verify.plain import digest, number_text, read_json, tensor
 from spverify.verify.play import MixturePlay, PlanPlay
 from spverify.verify.regret import assess
 from spverify.verify.testing import games, plays
@@ -44,14 +49,18 @@ def duals(draw, game, denominators=(1, 2, 3)):
     return rows
 
 
+def as_potentials(game, values):
+    """Potentials as arrays, from their entries in C order."""
+    return [tensor(flat, potential_axes(game, j)) for j, flat in enumerate(values)]
+
+
 @st.composite
 def potentials(draw, game):
     """Random potentials, exact."""
     out = []
     for j in range(game.n_players):
-        axes = list(game.shape)
-        axes[game.n_players + j] = 1
-        out.append([Fraction(draw(st.integers(-3, 3)), 2) for _ in range(int(np.prod(axes)))])
+        count = int(np.prod(potential_axes(game.plain, j)))
+        out.append([Fraction(draw(st.integers(-3, 3)), 2) for _ in range(count)])
     return as_potentials(game.plain, out)
 
 
