@@ -80,10 +80,8 @@ class Cells:
         self.spans = [slice(first, last) for first, last in pairwise(ends)]
         self.acting = [i for i in range(self.n) if self.rows[i].max() >= 0]
         self.all_feasible = all(mask.all() for mask in masks)
-        self.ones, self.after = (
-            [np.ones(a) for a in self.actions],
-            [math.prod(self.actions[i + 1 :]) for i in range(self.n)],
-        )
+        self.ones = [np.ones(a) for a in self.actions]
+        self.after = [math.prod(self.actions[i + 1 :]) for i in range(self.n)]
         self.known: dict[tuple[Any, int], FloatArray] = {}
         self.selectors: dict[tuple[tuple[int, ...], int], Any] = {}
         self.keeps = (2 * self.n + 1) * self.count * self.width <= CACHED
@@ -342,9 +340,8 @@ class TypeConditional:
             payoff, against[i] = cells.payoff(i, block), cells.total(d, i)
             mean = _dot(payoff, d) / weight
             gained = (cells.lines(i, block) @ against[i][..., None])[..., 0] / weight[:, None]
-            lines[i][np.arange(block.start, block.stop), cells.index[i][block]] = (gained - mean[:, None]) * weight[
-                :, None
-            ]
+            line = (gained - mean[:, None]) * weight[:, None]
+            lines[i][np.arange(block.start, block.stop), cells.index[i][block]] = line
             played[i] = payoff - cells.wide(mean)
             means[i] = d * played[i]
             deviated[i] = payoff - gained.reshape(k, *(a if j == i else 1 for j, a in enumerate(cells.actions)))

@@ -214,14 +214,15 @@ def _interior(
     sigma = np.maximum(found.sigma, 0.0)
     tight = np.flatnonzero(found.duals > found.slacks)
     program = CellProgram(game, problem.rows, problem.n_regrets, signalling=signalling)
+    price = _CellOracle(problem, program) if signalling else None
     duals, keys, masses = found.duals, found.near, None
-    if found.converged and signalling and program.n_rows <= MAX_CENTRED:
+    if found.converged and price is not None and program.n_rows <= MAX_CENTRED:
         rows = np.concatenate([tight, np.arange(problem.n_regrets, program.n_rows)])
         right = np.concatenate([problem.bounds, program.right])
         columns, here = program.columns(problem.arrays, keys), sigma.ravel()[keys]
         sharp = centred(columns, rows, problem.n_regrets, right, here)
         # where rows depend on each other, duals that fit these cells may not fit the others
-        if sharp is not None and _CellOracle(problem, program)(sharp[1], False)[1] <= found.bound + GAP:
+        if sharp is not None and price(sharp[1], False)[1] <= found.bound + GAP:
             masses, duals = sharp
             out.method += ", end made sharp"
     if signalling and masses is None:
@@ -245,9 +246,9 @@ def _interior(
     over, near = Program(problem.bounds, program.right), found.near
     over.add(program.columns(problem.arrays, near))
     solution = over.solve(deadline - monotonic())
-    while signalling and solution is not None:
+    while price is not None and solution is not None:
         # its multipliers may leave some of the other cells worth more
-        new = np.setdiff1d(_CellOracle(problem, program)(solution.duals, False)[0], near)
+        new = np.setdiff1d(price(solution.duals, False)[0], near)
         if not len(new):
             break
         near = np.concatenate([near, new])
@@ -307,17 +308,15 @@ def _sift(
     def columns(keys: IntArray) -> Columns:
         return program.columns(problem.arrays, keys[:, 0])
 
-    if yields and _exceeded(problem, columns(first)) > OBVIOUS_SHARE:
+    found = None
+    if not (yields and _exceeded(problem, columns(first)) > OBVIOUS_SHARE):
+        options: dict[str, Any] = {"entries": pool.entries, "yields": yields}
+        found = generate(problem.bounds, program.n_masses, first, columns, oracle, deadline, progress, **options)
+        out.method += f", {len(found.keys)} used"
+    if found is None or found.hard:
         after = _interior(problem, len(cells), True, deadline, progress, pool)
         after.method = f"{out.method}, hard; then {after.method}"
-        return after
-    options: dict[str, Any] = {"entries": pool.entries, "yields": yields}
-    found = generate(problem.bounds, program.n_masses, first, columns, oracle, deadline, progress, **options)
-    out.method += f", {len(found.keys)} used"
-    if found.hard:
-        after = _interior(problem, len(cells), True, deadline, progress, pool)
-        after.method = f"{out.method}, hard; then {after.method}"
-        if not after.converged:
+        if found is not None and not after.converged:
             after.proofs.append(Proof(problem.multipliers(found.duals)))
         return after
     pool.interrupted |= found.interrupted
