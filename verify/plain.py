@@ -758,9 +758,7 @@ def exact_row(values: Sequence[object], where: str) -> tuple[list[Fraction], Fra
     if any(isinstance(value, float) for value in values):
         parts, one, change = _exact_parts(values, where)
         return [Fraction(part, one) for part in parts], change
-    row, parts, one = _row(values, where)
-    _check_sum(parts, one, where)
-    return row, Fraction(0)
+    return _rational_row(values, where)[0], Fraction(0)
 
 
 def _row(values: Sequence[object], where: str) -> tuple[list[Fraction], list[int], int]:
@@ -776,23 +774,26 @@ def _row(values: Sequence[object], where: str) -> tuple[list[Fraction], list[int
     return row, parts, one
 
 
-def _check_sum(parts: list[int], one: int, where: str) -> None:
+def _rational_row(values: Sequence[object], where: str) -> tuple[list[Fraction], list[int], int]:
+    """`_row` where no float is among the values, so that they must sum to exactly 1."""
+    row, parts, one = _row(values, where)
     if sum(parts) != one:
         shown = show_exact(Fraction(sum(parts), one), 12)
         raise PlayError(f"expected probabilities that sum to 1, got the sum {shown}", field=where)
+    return row, parts, one
 
 
 def _exact_parts(values: Sequence[object], where: str) -> tuple[list[int], int, Fraction]:
     """`exact_row` as whole numbers over one denominator: (numerators, denominator, largest change)."""
+    if not any(isinstance(value, float) for value in values):
+        _, parts, one = _rational_row(values, where)
+        return parts, one, Fraction(0)
     if all(type(value) is float and 0 <= value < math.inf for value in values):
         ratios = [value.as_integer_ratio() for value in values]  # type: ignore[attr-defined]
-        one = max((denominator for _, denominator in ratios), default=1)  # all of them are powers of two
+        one = max(denominator for _, denominator in ratios)  # all of them are powers of two
         parts = [numerator * (one // denominator) for numerator, denominator in ratios]
     else:
         _, parts, one = _row(values, where)
-    if not any(isinstance(value, float) for value in values):
-        _check_sum(parts, one, where)
-        return parts, one, Fraction(0)
     total = sum(parts)
     if abs(total - one) * SUM_TOLERANCE.denominator > SUM_TOLERANCE.numerator * one:
         shown = show(Fraction(total, one), 12)
